@@ -1,0 +1,1 @@
+"""What devices say and how it is said: messages, protocols, links, recorded devices."""
