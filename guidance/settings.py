@@ -1,0 +1,228 @@
+"""The room's configuration: one TOML file, checked whole, every fault reported at once with its path.
+
+A configuration names links (how bytes come and go), streams (what each message means), tools,
+space (static transforms), the plan, thermometry, limits and outputs. The simulator reads its own
+scenario file; the two meet only in link ids and message names.
+"""
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from guidance.errors import SettingsError
+
+Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
+Row = Annotated[tuple[float, ...], Field(min_length=4, max_length=4)]
+Matrix44 = Annotated[tuple[Row, ...], Field(min_length=4, max_length=4)]
+Vector3 = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Link(_Strict):
+    """One way in or out. `role` says what hangs on it, which decides what its loss means."""
+
+    id: Identifier
+    kind: Literal["openigtlink", "zeromq", "mqtt"]
+    mode: Literal["connect", "listen"] = "connect"
+    address: str = Field(default="127.0.0.1:0", pattern=r"^[^\s:]+:\d{1,5}$")
+    role: Literal["tracker", "imaging", "therapy", "robot", "xray", "console", "viewer", "alerts"] = "viewer"
+    reconnect: bool = True
+    default_frame: str = "Tracker"
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Stream(_Strict):
+    """One kind of message on one link. `source` is the message name at the device (default: `name`)."""
+
+    name: Identifier
+    link: Identifier
+    kind: Literal["pose", "ultrasound", "thermometry", "cine", "xray", "reading", "status"]
+    source: str = ""
+    period_ms: float = Field(gt=0)
+    stale_after_ms: float | None = Field(default=None, gt=0)
+    required: bool = False
+    free_tool: bool = True  # pose streams: a free optical or EM tool never repeats its pose bit by bit
+
+    @property
+    def message_name(self) -> str:
+        """The name that the device gives it."""
+        return self.source or self.name
+
+    @property
+    def limit_ms(self) -> float:
+        """Age above which a sample is not live: 3 periods, at least 100 ms, unless set."""
+        return self.stale_after_ms if self.stale_after_ms is not None else max(3 * self.period_ms, 100.0)
+
+
+class Tool(_Strict):
+    """A tracked thing: the pose stream that carries it and its geometry in its own frame."""
+
+    name: Identifier
+    stream: Identifier
+    role: Literal["tool", "probe", "reference"] = "tool"
+    tip_mm: Vector3 = (0.0, 0.0, 0.0)
+    axis: Vector3 = (0.0, 0.0, -1.0)  # from the tip along the shaft towards the hand
+    length_mm: float = Field(default=120.0, gt=0)
+    tip_sigma_mm: float = Field(default=0.5, ge=0)
+
+
+class StaticTransform(_Strict):
+    """A fixed link of the frame graph, e.g. a probe calibration or a registration, with its source."""
+
+    moving: Identifier
+    fixed: Identifier
+    fixed_from_moving: Matrix44
+    source: str = "configuration"
+    sigma_mm: float = Field(default=0.0, ge=0)
+
+
+class Space(_Strict):
+    """Frames. `RAS` is the plan's patient space; the graph must join it to every tool and image."""
+
+    static: tuple[StaticTransform, ...] = ()
+    moving_reference: Identifier | None = None  # tool whose frame is fixed to the patient
+
+
+class Thermometry(_Strict):
+    """PRF thermometry of one image stream. Sources of the defaults: docs/thermometry.md."""
+
+    stream: Identifier
+    echo_time_s: float = Field(gt=0, lt=0.2)
+    field_t: float = Field(gt=0, lt=15)
+    alpha_ppm: float = Field(default=-0.01, lt=0, gt=-0.05)
+    phase_sign: Literal[1, -1] = 1
+    baseline: str = "mean"
+    reference_dynamics: int = Field(default=4, ge=1, le=64)
+    drift_order: int = Field(default=0, ge=-1, le=2)
+    t0_c: float | None = Field(default=None, gt=0, lt=60)
+    t0_sigma_c: float = Field(default=0.3, ge=0)
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Guard(_Strict):
+    """A region whose temperature or dose is limited; the region is a structure of the plan."""
+
+    structure: Identifier
+    limit_c: float | None = None
+    limit_cem43_min: float | None = Field(default=None, gt=0)
+    role: Literal["organ_at_risk", "target"] = "organ_at_risk"
+
+
+class Therapy(_Strict):
+    """The energy device: the link that takes its commands and the nominal power."""
+
+    link: Identifier
+    device: str = "Therapy"
+    power_w: float = Field(default=0.0, ge=0)
+    options: dict[str, str | int | float | bool] = {}
+
+
+class Output(_Strict):
+    """One thing that the service says, and the links that carry it."""
+
+    kind: Literal["guided_pose", "metrics", "overlay", "alert", "command", "map"]
+    to: tuple[Identifier, ...]
+    views: tuple[str, ...] = ()
+
+
+class Recording(_Strict):
+    """Where recordings go; names are generated, never taken from outside."""
+
+    folder: str = "recordings"
+    enabled: bool = True
+
+
+class RoomSettings(_Strict):
+    """One room: everything the service needs to start."""
+
+    schema_version: Literal[1] = 1
+    room: Identifier
+    procedure: Identifier
+    title: str = ""
+    training: bool = True
+    plan: str | None = None
+    links: tuple[Link, ...] = Field(min_length=1)
+    streams: tuple[Stream, ...] = Field(min_length=1)
+    tools: tuple[Tool, ...] = ()
+    space: Space = Space()
+    thermometry: Thermometry | None = None
+    guards: tuple[Guard, ...] = ()
+    therapy: Therapy | None = None
+    outputs: tuple[Output, ...] = ()
+    recording: Recording = Recording()
+    tick_ms: float = Field(default=20.0, ge=1, le=100)
+    limits: dict[str, float] = {}  # overrides of config/safety/limits.toml, by limit id
+
+    @model_validator(mode="after")
+    def _names_meet(self) -> "RoomSettings":
+        faults: list[str] = []
+        links = _unique(faults, "links", [row.id for row in self.links])
+        streams = _unique(faults, "streams", [row.name for row in self.streams])
+        tools = _unique(faults, "tools", [row.name for row in self.tools])
+        uses = [(f"streams.{s.name}.link", s.link, links) for s in self.streams]
+        uses += [(f"tools.{t.name}.stream", t.stream, streams) for t in self.tools]
+        uses += [(f"outputs.{o.kind}.to", link, links) for o in self.outputs for link in o.to]
+        if self.thermometry:
+            uses.append(("thermometry.stream", self.thermometry.stream, streams))
+        if self.therapy:
+            uses.append(("therapy.link", self.therapy.link, links))
+        if self.space.moving_reference:
+            uses.append(("space.moving_reference", self.space.moving_reference, tools))
+        faults += [
+            f"{path}: {name!r} is not defined (have {sorted(have)})" for path, name, have in uses if name not in have
+        ]
+        if self.guards and not self.plan:
+            faults.append("guards: a guard names a structure of the plan, and no plan is given")
+        if faults:
+            raise ValueError("; ".join(faults))
+        return self
+
+
+def _unique(faults: list[str], what: str, names: list[str]) -> set[str]:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            faults.append(f"{what}: {name!r} is defined twice")
+        seen.add(name)
+    return seen
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """The parsed file; SettingsError names the file and the line that does not parse."""
+    try:
+        return tomllib.loads(path.read_bytes().decode("utf-8"))
+    except OSError as fault:
+        raise SettingsError(str(path), [f"cannot be read: {fault.strerror}"]) from fault
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as fault:
+        raise SettingsError(str(path), [f"is not TOML: {fault}"]) from fault
+
+
+def parse_settings(values: dict[str, Any], where: str) -> RoomSettings:
+    """Check `values` whole; SettingsError lists every fault as `path: what`."""
+    try:
+        return RoomSettings.model_validate(values)
+    except pydantic.ValidationError as fault:
+        raise SettingsError(where, [describe(error) for error in fault.errors()]) from fault
+
+
+def describe(error: Any) -> str:
+    """One fault of pydantic's as `path: what (got value)`."""
+    path = ".".join(str(part) for part in error["loc"]) or "(file)"
+    text = str(error["msg"]).removeprefix("Value error, ")
+    shown = repr(error.get("input"))
+    return f"{path}: {text}" + (f" (got {shown})" if len(shown) < 60 and error["loc"] else "")
+
+
+def load_settings(path: Path) -> RoomSettings:
+    """Read and check a room's TOML file; a relative plan path is resolved beside it."""
+    values = read_toml(path)
+    plan = values.get("plan")
+    if isinstance(plan, str) and not Path(plan).is_absolute():
+        values["plan"] = str((path.parent / plan).resolve())
+    return parse_settings(values, str(path))
