@@ -1,0 +1,47 @@
+"""Facts: measured quantities that rules judge. What is not proven is unknown, and unknown is unsafe."""
+
+import math
+
+import msgspec
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False):
+    """One measured value: `value` in the unit of its name, evidence received at `at_ns`.
+
+    `proven` is False where the source itself says that it does not know.
+    """
+
+    value: float
+    at_ns: int
+    proven: bool = True
+    limit: float | None = None  # the subject's own limit, where the plan or the stream sets one
+
+
+class Facts:
+    """The board of facts, keyed by (name, subject)."""
+
+    def __init__(self) -> None:
+        self._board: dict[tuple[str, str], Fact | None] = {}
+
+    def declare(self, name: str, subject: str) -> None:
+        """Say that this fact must exist; until it is measured it is unknown."""
+        self._board.setdefault((name, subject), None)
+
+    def set(self, name: str, subject: str, fact: Fact) -> None:
+        """Measure it. Undeclared facts are accepted: a rule may learn of a subject at run time."""
+        self._board[(name, subject)] = fact
+
+    def get(self, name: str, subject: str) -> Fact | None:
+        """The latest fact, or None where it was never measured."""
+        return self._board.get((name, subject))
+
+    def subjects(self, name: str) -> list[str]:
+        """All subjects of a fact, in the order in which they were declared."""
+        return [subject for fact, subject in self._board if fact == name]
+
+
+def is_known(fact: Fact | None, now_ns: int, fresh_ms: float) -> bool:
+    """True only for a proven, finite fact whose evidence is younger than `fresh_ms` (0 = any age)."""
+    if fact is None or not fact.proven or not math.isfinite(fact.value):
+        return False
+    return fresh_ms <= 0 or now_ns - fact.at_ns <= fresh_ms * 1e6
