@@ -1,0 +1,1 @@
+"""The simulated room: devices with known truth. Never imports guidance; truth is computed its own way."""

@@ -1,0 +1,1 @@
+"""The heated breathing phantom: anatomy, breathing, bioheat, dose and MR signal, all with known truth."""
