@@ -1,0 +1,290 @@
+"""ZeroMQ link: PUB for what we say, SUB for what devices say, DEALER/ROUTER for commands.
+
+Works on asyncio and uvloop without zmq.asyncio: sockets are read in the loop when their
+descriptor wakes it. Nothing here blocks and nothing queues above libzmq's own bounded queues.
+"""
+
+import asyncio
+import secrets
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator
+
+import msgspec
+import zmq
+
+from devices.clock import Clock
+from devices.errors import DeviceError, LocalProtocolError, RemoteProtocolError
+from devices.messages import Acknowledgement, AnyMessage, Command, Image, Overlay
+from devices.packing import Buffer
+from devices.zeromq.commands import Executor, Issuer
+from devices.zeromq.framing import Header, from_parts, kind_of, room_prefix, to_parts, topic_of
+from devices.zeromq.keys import GateKeeper
+from devices.zeromq.settings import ZeroMQSettings
+from devices.zeromq.sockets import ROLES, Context, Reader, Socket, Watch, open_socket
+
+READ_AT_ONCE = 64  # messages per turn of the loop
+STREAMS = 4096  # topics whose numbering is remembered
+NO_COPY_BYTES = 64 * 1024  # smaller parts are cheaper to copy
+IMAGES = (Image, Overlay)
+ON_COMMAND_CHANNEL = (Command, Acknowledgement)
+
+
+class ZeroMQLink:
+    """One room's ZeroMQ sockets as `ZeroMQSettings` lists them.
+
+    `on_message` gets messages stamped with the clock; `on_change(up, peer, reason)` hears of peers;
+    `on_loss(stream, count, reason)` hears of everything dropped or rejected. All are called in the
+    loop's thread. `counters`: sent, received, dropped, rejected, superseded, unanswered.
+    """
+
+    def __init__(
+        self,
+        settings: ZeroMQSettings,
+        *,
+        clock: Clock,
+        on_message: Callable[[AnyMessage], None],
+        on_change: Callable[[bool, str, str], None],
+        on_loss: Callable[[str, int, str], None],
+    ) -> None:
+        self._settings, self._clock = settings, clock
+        self._on_message, self._on_change, self._on_loss = on_message, on_change, on_loss
+        self._source = secrets.token_hex(8)
+        self._numbers: Counter[str] = Counter()
+        self._seen: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._issuer = Issuer(settings.ask_again_ms, settings.give_up_ms)
+        self._executor = Executor()
+        self._context: Context | None = None
+        self._sockets: dict[str, Socket] = {}
+        self._readers: dict[str, Reader] = {}
+        self._watches: list[Watch] = []
+        self._keeper: GateKeeper | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self.addresses: dict[str, str] = {}  # socket name -> endpoint with its real port
+        self.counters: Counter[str] = Counter()
+
+    @property
+    def address(self) -> str:
+        """The endpoint that we publish on, else the first that we have; "" before `start`."""
+        return next(iter(self.addresses.values()), "")
+
+    async def start(self) -> None:
+        """Open every socket. LocalProtocolError for plain text off loopback, LinkError where binding fails."""
+        settings = self._settings
+        self._context = zmq.Context(io_threads=2 if settings.publish_images else 1)
+        try:
+            if settings.curve is not None and settings.curve.allowed is not None:
+                self._keeper = GateKeeper(self._context, settings.curve.allowed)
+                self._readers["keeper"] = Reader(self._keeper.socket, self._keeper.answer)
+            for name in ("publish", "publish_images", "listen", "issue", "execute"):
+                if endpoint := getattr(settings, name):
+                    self._open(name, name, endpoint)
+            for index, endpoint in enumerate(settings.subscribe):
+                self._open("subscribe", f"subscribe {index}", endpoint)
+        except DeviceError:
+            await self.stop()
+            raise
+
+    def _open(self, role: str, name: str, endpoint: str) -> None:
+        assert self._context is not None
+        socket = open_socket(self._context, ROLES[role], endpoint, self._settings)
+        self._sockets[name] = socket
+        self.addresses[name] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
+        self._watches.append(Watch(socket, f"{role} {self.addresses[name]}", self._on_change))
+        if role in ("listen", "subscribe"):
+            socket.subscribe(room_prefix(self._settings.room))
+            self._readers[name] = Reader(socket, lambda: self._read_messages(name, socket))
+        elif role == "issue":
+            self._readers[name] = Reader(socket, lambda: self._read_answers(name, socket))
+        elif role == "execute":
+            self._readers[name] = Reader(socket, lambda: self._read_commands(name, socket))
+
+    async def stop(self) -> None:
+        """Close everything; what libzmq still holds is dropped."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for reader in self._readers.values():
+            reader.close()
+        for watch in self._watches:
+            watch.close()
+        for socket in self._sockets.values():
+            socket.close(linger=0)
+        if self._keeper is not None:
+            self._keeper.socket.close(linger=0)
+        if self._context is not None:
+            self._context.term()
+        self._watches, self._readers, self._sockets = [], {}, {}
+        self._keeper = self._context = None
+
+    # --- sending ------------------------------------------------------------------------------
+
+    def send(self, message: AnyMessage, urgent: bool = False) -> None:
+        """Send without blocking. Commands and acknowledgements take their own channel.
+
+        libzmq drops for a peer whose queue is full; that peer sees the gap in `number`. `urgent`
+        changes nothing here: small messages never share a queue with images where `publish_images`
+        is set. Raises LocalProtocolError where the link has no socket for this message.
+        """
+        if isinstance(message, Command):
+            self._socket_for("issue", message)
+            self._issuer.ask(message, self._clock.now_ns())
+            self._ask()
+        elif isinstance(message, Acknowledgement):
+            self._answer(message)
+        else:
+            name = "publish_images" if isinstance(message, IMAGES) and self._settings.publish_images else "publish"
+            self._put(self._socket_for(name, message), self._parts(message), message)
+
+    def _socket_for(self, name: str, message: AnyMessage) -> Socket:
+        socket = self._sockets.get(name)
+        if socket is None:
+            raise LocalProtocolError(f"a {kind_of(message)} needs the socket `{name}`, which is not open on this link")
+        return socket
+
+    def _parts(self, message: AnyMessage) -> list[Buffer]:
+        topic = topic_of(self._settings.room, message)
+        number = self._numbers[topic]
+        self._numbers[topic] = number + 1
+        try:
+            return to_parts(topic, self._source, number, message)
+        except TypeError as fault:
+            raise LocalProtocolError(f"{topic}: {fault}") from fault
+
+    def _put(self, socket: Socket, parts: list[Buffer], message: AnyMessage, route: bytes | None = None) -> bool:
+        try:
+            if route is not None:
+                socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
+            for index, part in enumerate(parts):
+                more = zmq.SNDMORE if index + 1 < len(parts) else 0
+                socket.send(part, zmq.NOBLOCK | more, copy=_must_copy(part))
+        except zmq.ZMQError as fault:
+            if fault.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
+                raise
+            return False
+        self.counters["sent"] += 1
+        return True
+
+    def _ask(self) -> None:
+        due, given_up = self._issuer.due(self._clock.now_ns())
+        for command in given_up:
+            self.counters["unanswered"] += 1
+            self._on_loss(
+                command.name, 1, f"no answer to {command.verb} #{command.command_id} in {self._settings.give_up_ms} ms"
+            )
+        for command in due:
+            self._put(self._sockets["issue"], self._parts(command), command)
+        self._readers["issue"].again()
+        if self._issuer.waiting and self._timer is None:
+            delay_s = self._settings.ask_again_ms / 1000
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._ask_again)
+
+    def _ask_again(self) -> None:
+        self._timer = None
+        self._ask()
+
+    def _answer(self, answer: Acknowledgement) -> None:
+        socket = self._socket_for("execute", answer)
+        route = self._executor.answer(answer)
+        if route is None:
+            raise LocalProtocolError(f"nobody asked for {answer.verb} #{answer.command_id}")
+        self._reply(socket, route, answer)
+
+    def _reply(self, socket: Socket, route: bytes, answer: Acknowledgement) -> None:
+        if not self._put(socket, self._parts(answer), answer, route):
+            self._lose(answer.name, 1, "the asker is gone; it gets the answer when it asks again", "dropped")
+        self._readers["execute"].again()
+
+    # --- receiving ----------------------------------------------------------------------------
+
+    def _read_messages(self, name: str, socket: Socket) -> None:
+        waiting: dict[str, tuple[int, list[Buffer]]] = {}  # latest-only topic -> skipped before it, newest
+        for parts in self._receive(socket):
+            topic = bytes(parts[0][:1024]).decode(errors="replace")
+            if topic.removeprefix(room_prefix(self._settings.room)).partition("/")[0] in self._settings.latest:
+                skipped, _ = waiting.pop(topic, (-1, []))
+                waiting[topic] = (skipped + 1, parts)
+            else:
+                self._take(name, parts)
+        for topic, (skipped, parts) in waiting.items():
+            if skipped:
+                self._lose(topic, skipped, "newer ones were waiting", "superseded")
+            self._take(name, parts, skipped)
+
+    def _take(self, name: str, parts: list[Buffer], skipped: int = 0) -> None:
+        header = self._decode(name, parts, _is_data)
+        if header is not None:
+            self._count_gap(header, skipped)
+            self._deliver(header.message)
+
+    def _read_answers(self, name: str, socket: Socket) -> None:
+        for parts in self._receive(socket):
+            header = self._decode(name, parts, _is_answer)
+            if header is not None and isinstance(header.message, Acknowledgement) and self._issuer.hear(header.message):
+                self._deliver(header.message)
+
+    def _read_commands(self, name: str, socket: Socket) -> None:
+        for route, *parts in self._receive(socket):
+            header = self._decode(name, parts, _is_command)
+            if header is None or not isinstance(header.message, Command):
+                continue
+            new, answer = self._executor.hear(header.source, bytes(route), header.message)
+            if answer is not None:
+                self._reply(socket, bytes(route), answer)
+            if new:
+                self._deliver(header.message)
+
+    def _receive(self, socket: Socket) -> Iterator[list[Buffer]]:
+        """Up to `READ_AT_ONCE` multipart messages; the rest comes in the next turn of the loop."""
+        for _ in range(READ_AT_ONCE):
+            try:
+                frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+            except zmq.Again:
+                return
+            yield [frame.bytes if index < 2 else frame.buffer for index, frame in enumerate(frames)]
+
+    def _decode(self, name: str, parts: list[Buffer], fits: Callable[[AnyMessage], bool]) -> Header | None:
+        try:
+            header = from_parts(self._settings.room, parts)
+            if not fits(header.message):
+                raise RemoteProtocolError(f"a {kind_of(header.message)} does not belong on {name}")
+        except RemoteProtocolError as fault:
+            self._lose(name, 1, str(fault), "rejected")
+            return None
+        return header
+
+    def _count_gap(self, header: Header, skipped: int) -> None:
+        message = header.message
+        key = (header.source, f"{kind_of(message)}/{message.name}")
+        last = self._seen.get(key, header.number - 1)
+        self._seen[key] = header.number
+        self._seen.move_to_end(key)
+        if len(self._seen) > STREAMS:
+            self._seen.popitem(last=False)
+        if (missing := header.number - last - 1 - skipped) > 0:
+            self._lose(key[1], missing, "numbers are missing: a queue on the way was full", "dropped")
+
+    def _deliver(self, message: AnyMessage) -> None:
+        msgspec.structs.force_setattr(message, "receive_time_ns", self._clock.now_ns())  # nobody else holds it yet
+        self.counters["received"] += 1
+        self._on_message(message)
+
+    def _lose(self, stream: str, count: int, reason: str, counter: str) -> None:
+        self.counters[counter] += count
+        self._on_loss(stream, count, reason)
+
+
+def _must_copy(part: Buffer) -> bool:
+    """Large read-only arrays are sent in place; a writeable one could change before libzmq sends it."""
+    return not isinstance(part, memoryview) or part.nbytes < NO_COPY_BYTES or not part.readonly
+
+
+def _is_data(message: AnyMessage) -> bool:
+    return not isinstance(message, ON_COMMAND_CHANNEL)
+
+
+def _is_answer(message: AnyMessage) -> bool:
+    return isinstance(message, Acknowledgement)
+
+
+def _is_command(message: AnyMessage) -> bool:
+    return isinstance(message, Command)
