@@ -1,0 +1,1 @@
+"""Performance and precision tables, side by side with what else is there."""

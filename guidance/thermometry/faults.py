@@ -1,0 +1,67 @@
+"""What can be wrong with a frame, found before and after its temperature is computed."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from guidance.thermometry.plain import PassOutputs
+from guidance.thermometry.settings import ThermometrySettings
+
+Fault = tuple[str, str] | None
+RELATIVE_TOLERANCE = 1e-3  # of echo time and field: 0.1 % of 60 degC is 0.06 degC
+NOT_FINITE_SHARE = 0.01
+SLICE_SHARE = 0.2
+SLICE_VOXELS = 16
+COOL_VOXELS = 9
+
+
+def sequence_fault(settings: ThermometrySettings, echo_times_s: Sequence[float] | None, field_t: float | None) -> Fault:
+    """Echo times and field of this frame (None = the scanner did not say) against the settings."""
+    if echo_times_s is not None:
+        wanted = settings.echo_times_s
+        same = len(echo_times_s) == len(wanted) and np.allclose(echo_times_s, wanted, rtol=RELATIVE_TOLERANCE, atol=0.0)
+        if not same:
+            shown = (", ".join(f"{1e3 * value:g}" for value in values) for values in (echo_times_s, wanted))
+            return "echo_time_changed", "{} ms, the plan says {} ms".format(*shown)
+    if field_t is not None and not abs(field_t / settings.field_t - 1.0) <= RELATIVE_TOLERANCE:
+        return "field_changed", f"{field_t:.4f} T, the plan says {settings.field_t:.4f} T"
+    return None
+
+
+def same_pixels(images: Sequence[NDArray[Any]], before: Sequence[NDArray[Any]]) -> bool:
+    """Whether every pixel equals that of the frame before; a thin sample decides in nearly all cases."""
+    pairs = list(zip(images, before, strict=True))
+    if not all(np.array_equal(now[..., ::7, ::13], then[..., ::7, ::13]) for now, then in pairs):
+        return False
+    return all(np.array_equal(now, then) for now, then in pairs)
+
+
+def result_fault(settings: ThermometrySettings, found: PassOutputs, tissue: NDArray[np.bool_]) -> Fault:
+    """What the finished maps reveal: non-finite pixels, no signal, a lost slice, few valid voxels, cooling."""
+    if found.not_finite > NOT_FINITE_SHARE * tissue.size:
+        return "not_finite", f"{found.not_finite} of {tissue.size} voxels"
+    valid = found.valid & tissue
+    per_slice, wanted = valid.sum(axis=(1, 2)), tissue.sum(axis=(1, 2))
+    if not per_slice.any():
+        return "no_signal", ""
+    lost = np.flatnonzero((per_slice < SLICE_SHARE * wanted) & (wanted >= SLICE_VOXELS))
+    if lost.size:
+        return "missing_slice", "slice " + ", ".join(str(index) for index in lost)
+    share = per_slice.sum() / wanted.sum()
+    if share < settings.valid_share_min:
+        return "few_valid_voxels", f"{100.0 * share:.0f} %"
+    if settings.cooling_alarm_c is not None:
+        limit = settings.t0_c - np.maximum(settings.cooling_alarm_c, 4.0 * found.sigma_c)
+        cold = valid & (found.temperature_c < limit)
+        if np.count_nonzero(cold) >= COOL_VOXELS and (count := largest_group(cold)) >= COOL_VOXELS:
+            return "cooling", f"{count} connected voxels"
+    return None
+
+
+def largest_group(mask: NDArray[np.bool_]) -> int:
+    """Number of voxels in the largest group connected by faces."""
+    labels, groups = ndimage.label(mask)
+    return int(np.bincount(labels.ravel())[1:].max()) if groups else 0

@@ -1,0 +1,1 @@
+"""Tissue physics shared by thermometry and therapy."""
