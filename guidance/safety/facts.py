@@ -18,26 +18,26 @@ class Fact(msgspec.Struct, frozen=True, gc=False):
 
 
 class Facts:
-    """The board of facts, keyed by (name, subject)."""
+    """The board of facts, by name and subject."""
 
     def __init__(self) -> None:
-        self._board: dict[tuple[str, str], Fact | None] = {}
+        self._board: dict[str, dict[str, Fact | None]] = {}
 
     def declare(self, name: str, subject: str) -> None:
         """Say that this fact must exist; until it is measured it is unknown."""
-        self._board.setdefault((name, subject), None)
+        self._board.setdefault(name, {}).setdefault(subject, None)
 
     def set(self, name: str, subject: str, fact: Fact) -> None:
         """Measure it. Undeclared facts are accepted: a rule may learn of a subject at run time."""
-        self._board[(name, subject)] = fact
+        self._board.setdefault(name, {})[subject] = fact
 
     def get(self, name: str, subject: str) -> Fact | None:
         """The latest fact, or None where it was never measured."""
-        return self._board.get((name, subject))
+        return self._board.get(name, {}).get(subject)
 
-    def subjects(self, name: str) -> list[str]:
-        """All subjects of a fact, in the order in which they were declared."""
-        return [subject for fact, subject in self._board if fact == name]
+    def subjects(self, name: str) -> dict[str, Fact | None]:
+        """All subjects of a fact with its latest value, in the order in which they were declared."""
+        return self._board.get(name, {})
 
 
 def is_known(fact: Fact | None, now_ns: int, fresh_ms: float) -> bool:

@@ -37,15 +37,17 @@ class Judge:
 
     def _judge_rule(self, rule: Rule, now_ns: int, phase: Phase) -> Iterator[Alarm]:
         applies = phase in rule.phases
-        for subject in self._facts.subjects(rule.fact):
+        for subject, fact in self._facts.subjects(rule.fact).items():
             alarm = self.alarms.get((rule.id, subject))
             if alarm is None:
                 alarm = self.alarms[rule.id, subject] = Alarm(rule=rule, subject=subject)
-            fact = self._facts.get(rule.fact, subject)
             limit = self.limit_of(rule, fact)
             known = is_known(fact, now_ns, rule.fresh_ms)
             value = fact.value if fact is not None and known else None
-            violated = applies and (value is None or _outside(rule, value, limit, alarm.present))
+            if value is None:
+                violated = phase in rule.unknown_in
+            else:
+                violated = applies and _outside(rule, value, limit, alarm.present)
             if alarm.update(violated, value, limit, now_ns):
                 yield alarm
 
@@ -68,8 +70,8 @@ class Judge:
         return [
             f"{name}.{subject}"
             for name, rules in self._by_fact.items()
-            for subject in self._facts.subjects(name)
-            if not is_known(self._facts.get(name, subject), now_ns, max(rule.fresh_ms for rule in rules))
+            for subject, fact in self._facts.subjects(name).items()
+            if not is_known(fact, now_ns, max(rule.fresh_ms for rule in rules))
         ]
 
 

@@ -34,7 +34,8 @@ ENERGY = frozenset({Phase.TREATING, Phase.HOLD})
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """One row: `fact` of every declared subject `compare`d with `limit`.
 
-    A fact that is unknown violates the row in the phases in which it applies. `delay_ms`: how long
+    A fact that is unknown violates the row in the phases of `unknown_in` (elsewhere it blocks
+    arming, so a room that is only being set up is quiet). `delay_ms`: how long
     the violation must last; `hysteresis`: how far back inside the limit clears it; `auto_resume`:
     a HOLD that ends by itself when its condition clears.
     """
@@ -52,6 +53,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     advice: str
     phases: frozenset[Phase] = ALWAYS
+    unknown_in: frozenset[Phase] = ARMED
     delay_ms: float = 0.0
     hysteresis: float = 0.0
     fresh_ms: float = 0.0  # evidence older than this makes the fact unknown; 0 = the fact states an age itself

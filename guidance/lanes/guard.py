@@ -1,0 +1,112 @@
+"""The guard lane: thermometry of every frame and what the guards read from it."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.messages import Image, Matrix
+from guidance.plan import Plan
+from guidance.settings import RoomSettings, Thermometry
+from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
+from guidance.thermometry.hot import joined_level_c
+from guidance.thermometry.inputs import sequence_tags
+
+Facts = dict[str, float | int | str | bool | None]
+Result = tuple[Facts, dict[str, Any]]
+GUARD_VALID_SHARE = 0.8  # of a guard's voxels must have a temperature for the guard to be known
+
+
+def pipeline_settings(row: Thermometry) -> ThermometrySettings:
+    """The lane's settings from the room's; without a measured T0 the map is relative to 37 degC."""
+    return ThermometrySettings(
+        echo_time_s=row.echo_time_s,
+        field_t=row.field_t,
+        t0_c=37.0 if row.t0_c is None else row.t0_c,
+        t0_sigma_c=row.t0_sigma_c,
+        alpha_ppm=row.alpha_ppm,
+        phase_sign=row.phase_sign,
+        baseline=row.baseline,
+        reference_dynamics=row.reference_dynamics,
+        drift_order=row.drift_order,
+        **row.options,  # type: ignore[arg-type]
+    )
+
+
+class GuardWork:
+    """State of the guard lane; `thermometry` is called by its one thread, a frame at a time."""
+
+    def __init__(self, settings: RoomSettings, plan: Plan | None) -> None:
+        self._row = settings.thermometry
+        self._plan = plan
+        self._guards = [guard.structure for guard in settings.guards]
+        self._pipeline = ThermometryPipeline(pipeline_settings(self._row)) if self._row else None
+        self._period_s = next(
+            (s.period_ms / 1e3 for s in settings.streams if self._row and s.name == self._row.stream), 0.0
+        )
+        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
+        self._last: ThermometryFrame | None = None
+
+    def thermometry(self, image: Image, time_s: float) -> Result:
+        """One frame: temperature, dose and the numbers of each guard."""
+        assert self._pipeline is not None, "a room without thermometry sends no such job"
+        pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[np.newaxis]
+        echo_s, field_t = sequence_tags(image.tags)
+        frame = self._pipeline.update(
+            pixels, time_s, echo_times_s=None if echo_s is None else (echo_s,), field_t=field_t
+        )
+        self._cut_masks(image.frame_from_image_mm, pixels.shape)
+        facts = self._facts(frame)
+        self._last = frame if frame.state == "ok" else self._last
+        arrays = {
+            "magnitude": np.abs(pixels).astype(np.float32),
+            "temperature_c": frame.temperature_c,
+            "sigma_c": frame.sigma_c,
+            "valid": frame.valid,
+            "dose_cem43_min": frame.dose_cem43_min,
+            "ras_from_image": image.frame_from_image_mm,
+        }
+        return facts, arrays
+
+    def _cut_masks(self, ras_from_image: Matrix, shape: tuple[int, ...]) -> None:
+        key = (ras_from_image.tobytes(), shape)
+        if self._plan is None or key == self._masked_for:
+            return
+        slices, rows, columns = shape
+        self._masks = {
+            name: self._plan.structure(name).mask(ras_from_image, (slices, rows, columns)) for name in self._guards
+        }
+        self._masked_for = key
+
+    def _facts(self, frame: ThermometryFrame) -> Facts:
+        facts: Facts = {"state": frame.state, "reason": frame.reason, "valid_share": frame.valid_share}
+        if frame.valid.any():
+            facts["max_c"] = float(frame.temperature_c[frame.valid].max())
+            facts["mean_sigma_c"] = float(frame.sigma_c[frame.valid].mean())
+            facts["max_cem43_min"] = float(frame.dose_cem43_min[frame.dose_known].max(initial=0.0))
+        for name, mask in self._masks.items():
+            facts |= {f"{name}.{key}": value for key, value in self._guard(frame, mask).items()}
+        return facts
+
+    def _guard(self, frame: ThermometryFrame, mask: NDArray[np.bool_]) -> Facts:
+        """What the rules compare: T + rise until the next answer + 2 sigma, and the dose's upper bound."""
+        size = int(np.count_nonzero(mask))
+        valid = mask & frame.valid
+        if frame.state != "ok" or not size or np.count_nonzero(valid) < GUARD_VALID_SHARE * size:
+            return {"known": False}
+        expected = frame.temperature_c + 2.0 * frame.sigma_c
+        if self._last is not None and self._last.temperature_c.shape == expected.shape:
+            step_s = max(frame.time_s - self._last.time_s, 1e-3)
+            rise = np.maximum(frame.temperature_c - self._last.temperature_c, 0.0) / step_s
+            noise = 2.0 * np.hypot(frame.sigma_c, self._last.sigma_c) / step_s
+            expected = expected + np.where(rise > noise, rise, 0.0) * self._period_s
+        shown = frame.temperature_c[valid]
+        return {
+            "known": True,
+            "region_c": joined_level_c(expected.astype(np.float32), valid),
+            "voxel_c": float(expected[valid].max()),
+            "max_c": float(shown.max()),
+            "mean_c": float(shown.mean(dtype=np.float64)),
+            "dose_upper_cem43_min": float(frame.dose_upper_cem43_min[mask].max()),
+        }

@@ -1,0 +1,124 @@
+"""The show lane: overlays. What is drawn is what was measured; what is missing is hatched, never guessed."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.messages import Image, Matrix
+from devices.quality import Quality
+from guidance.exact import apply, invert
+from guidance.outputs import draw
+from guidance.outputs.palette import SHOWN_FROM_C, temperature_rgb
+from guidance.outputs.planes import VIEWS, Plane, plane_through, sample_nearest
+from guidance.plan import Plan
+from guidance.settings import RoomSettings, Tool
+
+Facts = dict[str, float | int | str | bool | None]
+Result = tuple[Facts, dict[str, Any]]
+PLANE_SIZE = 256
+PLANE_PIXEL_MM = 0.8
+OPACITY = 0.65
+
+
+class ShowWork:
+    """Draws frames and plane views; its only state is the grey level that keeps the picture steady."""
+
+    def __init__(self, settings: RoomSettings, plan: Plan | None) -> None:
+        self._plan = plan
+        self._tools: dict[str, Tool] = {tool.name: tool for tool in settings.tools}
+        self._white: dict[str, float] = {}
+
+    def frame(
+        self, stream: str, image: Image, tools: dict[str, Matrix], ras_from_image: Matrix | None = None
+    ) -> Result:
+        """One live frame with plan and tools drawn where they cut it; unplaced frames say so."""
+        grey = _flat(image.pixels)
+        picture = draw.grey_rgba(grey, self._level(stream, grey))
+        placed = ras_from_image is not None and image.quality.usable
+        if ras_from_image is not None and placed:
+            self._outlines(picture, ras_from_image)
+            self._draw_tools(picture, ras_from_image, tools)
+        else:
+            draw.label(picture, "PROBE NOT LIVE", (8, 20), size=0.6)
+        ras = np.eye(4) if ras_from_image is None else ras_from_image
+        facts: Facts = {"quality": (Quality.OK if placed else Quality.MISSING).value}
+        return facts, {"frame": picture, "frame.ras": ras}
+
+    def planes(self, tools: dict[str, Matrix], pointer: str, **volume: Any) -> Result:
+        """Three orthogonal planes through the tool's tip, or the first target where no tool is live."""
+        centre = self._centre(tools, pointer)
+        out: dict[str, Any] = {}
+        for view in VIEWS:
+            plane = plane_through(view, centre, PLANE_SIZE, PLANE_PIXEL_MM)
+            picture = self._background(plane, volume)
+            self._outlines(picture, plane.ras_from_pixel)
+            self._draw_tools(picture, plane.ras_from_pixel, tools)
+            draw.letters(picture, VIEWS[view][2])
+            out[view], out[f"{view}.ras"] = picture, plane.ras_from_pixel
+        facts: Facts = {"quality": Quality.OK.value}
+        return facts, out
+
+    def _level(self, key: str, grey: NDArray[Any]) -> float:
+        """Value shown as white: the brightest 0.2 % saturate; followed slowly, so that nothing flickers."""
+        white = float(np.percentile(grey[::4, ::4], 99.8)) or 1.0
+        last = self._white.get(key, white)
+        self._white[key] = 0.95 * last + 0.05 * white
+        return self._white[key]
+
+    def _centre(self, tools: dict[str, Matrix], pointer: str) -> NDArray[np.float64]:
+        if pointer in tools:
+            return apply(tools[pointer], np.array([self._tools[pointer].tip_mm], float))[0]
+        if self._plan is not None and self._plan.targets:
+            return np.asarray(self._plan.targets[0].center_mm, float)
+        return np.zeros(3)
+
+    def _background(self, plane: Plane, volume: dict[str, Any]) -> draw.Picture:
+        ras = volume.get("ras_from_image")
+        source = volume.get("magnitude")
+        if source is None or ras is None:
+            picture = np.zeros((plane.size, plane.size, 4), np.uint8)
+            picture[..., 3] = 255
+            return picture
+        grey = sample_nearest(source, ras, plane)
+        picture = draw.grey_rgba(grey, self._level("volume", source[source.shape[0] // 2]))
+        if "temperature_c" in volume:
+            shown = np.where(volume["valid"], volume["temperature_c"], np.float32(np.nan))
+            heat = sample_nearest(shown, ras, plane, outside=float("nan"))
+            warm = np.nan_to_num(heat, nan=-273.15) >= SHOWN_FROM_C
+            colour = temperature_rgb(heat[warm]).astype(np.float32)
+            picture[warm, :3] = OPACITY * colour + (1 - OPACITY) * picture[warm, :3]
+        return picture
+
+    def _outlines(self, picture: draw.Picture, ras_from_pixel: Matrix) -> None:
+        if self._plan is None:
+            return
+        size = (picture.shape[0], picture.shape[1])
+        for structure in self._plan.structures:
+            stroke = draw.line if structure.role == "target" else draw.dashed
+            for outline in structure.contours(ras_from_pixel, size):
+                stroke(picture, outline, "target" if structure.role == "target" else "organ_at_risk")
+                draw.label(picture, structure.name, tuple(outline[outline[:, 1].argmin()]))
+
+    def _draw_tools(self, picture: draw.Picture, ras_from_pixel: Matrix, tools: dict[str, Matrix]) -> None:
+        flat = ras_from_pixel.copy()
+        normal = np.cross(flat[:3, 0], flat[:3, 1])
+        flat[:3, 2] = normal / np.linalg.norm(normal)
+        pixel_from_ras = invert(flat)
+        for name, ras_from_tool in tools.items():
+            tool = self._tools[name]
+            if tool.role != "tool":
+                continue
+            tip = np.array(tool.tip_mm)
+            ends = np.array([tip, tip + np.array(tool.axis) * tool.length_mm])
+            shaft = apply(pixel_from_ras, apply(ras_from_tool, ends))
+            draw.line(picture, shaft[:, :2], "tool", width=1)
+            draw.cross(picture, shaft[0, :2], "tool")
+
+
+def _flat(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The (row, column) picture of an image message: its first slice, magnitude, first component."""
+    plane = pixels[0] if pixels.ndim >= 3 else pixels
+    if plane.ndim == 3:
+        plane = plane[..., 0]
+    return np.abs(plane) if np.iscomplexobj(plane) else plane

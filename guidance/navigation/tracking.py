@@ -1,0 +1,164 @@
+"""Tracking: poses of all tools, checked, aligned in time and placed in the plan's space."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from devices.messages import Matrix, Pose
+from devices.quality import Quality
+from guidance.settings import RoomSettings, Stream, Tool
+from guidance.space.frames import Edge, FrameError, FrameGraph, FramePath
+from guidance.space.poses import is_rigid
+from guidance.timing.alignment import ClockAlignment
+from guidance.timing.ring import Kind, PoseRing
+
+SPEED_LIMIT_MM_PER_S = 3000.0  # no hand moves a tool faster; above it the pose is an outlier
+RAS = "RAS"
+
+
+class PoseTrack:
+    """Newest pose and history of one pose stream."""
+
+    def __init__(self, stream: Stream, edge: Edge) -> None:
+        self.stream = stream
+        self.edge = edge
+        self.ring = PoseRing(capacity=1024)
+        self.quality = Quality.MISSING
+        self.usable_ns = 0  # receive time of the newest usable pose
+        self.unusable_since_ns = 0  # first receive time of the current run of unusable poses; 0 = usable
+        self.repeats = 0  # bit-identical poses in a row
+        self.impossible_ns: list[int] = []  # receive times of rejected poses within the last second
+        self._last: Pose | None = None
+
+    def take(self, pose: Pose, time_ns: int, now_ns: int) -> str:
+        """Check one pose and keep it; the name of its fault, or "" where it is kept as it is."""
+        fault = "" if pose.quality is not Quality.OK else self._impossible(pose, now_ns)
+        if fault:
+            self.impossible_ns.append(now_ns)
+            return fault
+        same = self._last is not None and bool(np.array_equal(pose.fixed_from_moving, self._last.fixed_from_moving))
+        self.repeats = self.repeats + 1 if same else 0
+        self._last = pose
+        self.quality = pose.quality
+        if pose.quality.usable:
+            self.usable_ns, self.unusable_since_ns = now_ns, 0
+        else:
+            self.unusable_since_ns = self.unusable_since_ns or now_ns
+        self.ring.append(time_ns, pose.fixed_from_moving, pose.quality)
+        return ""
+
+    def _impossible(self, pose: Pose, now_ns: int) -> str:
+        fault = is_rigid(pose.fixed_from_moving)
+        last = self._last
+        if fault or last is None or not last.quality.usable:
+            return fault
+        step = pose.fixed_from_moving[:3, 3] - last.fixed_from_moving[:3, 3]
+        passed_s = max((now_ns - last.receive_time_ns) / 1e9, self.stream.period_ms / 1e3)
+        distance = float(step[0] * step[0] + step[1] * step[1] + step[2] * step[2]) ** 0.5
+        return "moved faster than a tool can" if distance > SPEED_LIMIT_MM_PER_S * passed_s else ""
+
+    def impossible_per_s(self, now_ns: int) -> int:
+        """Poses rejected within the last second."""
+        self.impossible_ns = [at for at in self.impossible_ns if now_ns - at < 1_000_000_000]
+        return len(self.impossible_ns)
+
+    def state(self, now_ns: int, repeats_limit: float) -> Quality:
+        """Quality as it may be shown now: OK only for a usable, fresh pose that does not repeat."""
+        if not self.quality.usable:
+            return self.quality
+        if now_ns - self.usable_ns > self.stream.limit_ms * 1e6:
+            return Quality.MISSING
+        return Quality.SUSPECT if self.stream.free_tool and self.repeats > repeats_limit else Quality.OK
+
+
+@dataclass(frozen=True, eq=False)
+class Placed:
+    """A tool in RAS mm, with the quality of the worst pose on the way and the evidence."""
+
+    tool: Tool
+    ras_from_tool: Matrix
+    quality: Quality
+    evidence: dict[str, int]
+
+
+class Tracking:
+    """All pose streams of a room, the frame graph that joins them and the tools on it."""
+
+    def __init__(self, settings: RoomSettings, repeats_limit: float) -> None:
+        self._repeats_limit = repeats_limit
+        frames = {link.id: link.default_frame for link in settings.links}
+        by_stream = {tool.stream: tool for tool in settings.tools}
+        self.tracks = {
+            row.name: PoseTrack(row, _edge(row, by_stream.get(row.name), frames[row.link]))
+            for row in settings.streams
+            if row.kind == "pose"
+        }
+        static = [(s.moving, s.fixed, np.array(s.fixed_from_moving, float)) for s in settings.space.static]
+        self.graph = FrameGraph(static, [track.edge for track in self.tracks.values()])
+        self.tools = {tool.name: tool for tool in settings.tools}
+        self._paths: dict[str, FramePath] = {
+            tool.name: self.graph.path(self.tracks[tool.stream].edge[0], RAS) for tool in settings.tools
+        }
+        self._frame_paths: dict[str, FramePath] = {}
+        self._by_edge = {track.edge: track for track in self.tracks.values()}
+        self.alignments: dict[str, ClockAlignment] = {link.id: ClockAlignment() for link in settings.links}
+
+    def take(self, stream: str, pose: Pose, now_ns: int) -> str:
+        """Take a pose of `stream`; the fault for which it was refused, or ""."""
+        track = self.tracks[stream]
+        aligned = self.alignments[track.stream.link].align(pose.device_time_ns, now_ns, stream)
+        fault = track.take(pose, aligned.time_ns, now_ns)
+        if not fault and pose.quality.usable:
+            self.graph.set(*track.edge, pose.fixed_from_moving)
+        return fault
+
+    def place(self, name: str, now_ns: int) -> Placed | None:
+        """The tool where it is now; None until every pose on its way to RAS was seen once."""
+        path = self._paths[name]
+        matrix = self.graph.evaluate(path)
+        if matrix is None:
+            return None
+        quality = Quality.OK
+        evidence: dict[str, int] = {}
+        for edge in path.edges:
+            track = self._by_edge.get(edge)
+            if track is None:
+                continue
+            evidence[track.stream.name] = track.usable_ns
+            state = track.state(now_ns, self._repeats_limit)
+            quality = quality if quality is not Quality.OK else state
+        return Placed(self.tools[name], matrix, quality, evidence)
+
+    def frame_at(self, frame: str, time_ns: int) -> tuple[Matrix, dict[str, int]] | Kind:
+        """`ras_from_frame` (4, 4) as it was at `time_ns` (service time) with its evidence, or why not.
+
+        Every pose on the way to RAS is taken at that time: exact or interpolated, never
+        extrapolated. TOO_OLD where the pose after it is still to come is the caller's to wait for;
+        EMPTY where `frame` is not joined to RAS at all.
+        """
+        path = self._frame_paths.get(frame)
+        if path is None:
+            try:
+                path = self._frame_paths[frame] = self.graph.path(frame, RAS)
+            except FrameError:
+                return Kind.EMPTY
+        matrices = dict(self.graph.matrices)
+        told: dict[str, int] = {}
+        for edge in path.edges:
+            track = self._by_edge.get(edge)
+            if track is None:
+                continue
+            sample = track.ring.at(time_ns)
+            if sample.matrix is None:
+                return sample.kind
+            matrices[edge] = sample.matrix
+            told[track.stream.name] = time_ns - sample.age_ns
+        matrix = path.evaluate(matrices)
+        return Kind.EMPTY if matrix is None else (matrix, told)
+
+
+def _edge(stream: Stream, tool: Tool | None, default_frame: str) -> Edge:
+    moving, joined, fixed = stream.message_name.partition("To")
+    if joined and moving and fixed:
+        return moving, fixed
+    return (tool.name if tool else stream.message_name), default_frame

@@ -1,0 +1,46 @@
+"""Alerts: the state of an alarm in the words that people and feeds read."""
+
+from devices.messages import Alert
+from guidance.safety.alarms import Alarm, AlarmState
+from guidance.safety.rules import Reaction
+
+_DONE = {
+    Reaction.WARN: "shown as not live",
+    Reaction.BLOCK: "arming blocked",
+    Reaction.HOLD: "energy held off",
+    Reaction.STOP: "STOP sent",
+}
+
+
+class AlertWriter:
+    """Numbers every change of any alert of the room, so that a feed can tell what it missed."""
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+        self._sequence = 0
+
+    def write(self, alarm: Alarm, now_ns: int) -> Alert:
+        """The alert message for the state in which `alarm` is now."""
+        self._sequence += 1
+        rule = alarm.rule
+        return Alert(
+            name=alarm.id,
+            device_time_ns=now_ns,
+            room=self._room,
+            priority=rule.priority,
+            kind=rule.kind,
+            state=alarm.state.value,
+            text=self._text(alarm),
+            reaction=_DONE[rule.reaction] if alarm.state is not AlarmState.CLEARED else "",
+            advice=rule.advice,
+            first_ns=alarm.first_ns,
+            value=alarm.value,
+            limit=alarm.limit,
+            sequence=self._sequence,
+        )
+
+    @staticmethod
+    def _text(alarm: Alarm) -> str:
+        if alarm.value is None:
+            return f"{alarm.subject}: {alarm.rule.hazard} (value unknown)"
+        return alarm.rule.text.format(subject=alarm.subject, value=alarm.value, limit=alarm.limit)

@@ -1,0 +1,72 @@
+"""Drawing on RGBA pictures: cased lines, labels, letters, hatches. Coordinates are (column, row) pixels."""
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.outputs.palette import OUTLINE, RGB
+
+Picture = NDArray[np.uint8]
+_SHIFT = 4  # fractional bits that OpenCV takes for sub-pixel positions
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+
+
+def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
+    return np.round(np.clip(points, -4000, 4000) * (1 << _SHIFT)).astype(np.int32).reshape(-1, 1, 2)
+
+
+def line(picture: Picture, points: NDArray[np.float64], kind: str, closed: bool = False, width: int = 2) -> None:
+    """Draw a polyline (N, 2) in the colour of `kind` with a black casing of one pixel, in place."""
+    fixed = [_fixed(points)]
+    for colour, thickness in (((0, 0, 0), width + 2), (OUTLINE[kind], width)):
+        cv2.polylines(picture, fixed, closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT)
+
+
+def dashed(picture: Picture, points: NDArray[np.float64], kind: str, dash_px: float = 8.0) -> None:
+    """Draw a polyline (N, 2) dashed, cased, in place: organs at risk differ from targets by line, not only colour."""
+    steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    for start in np.arange(0.0, along[-1], 2 * dash_px):
+        stop = min(start + dash_px, along[-1])
+        at = np.array([start, *along[(along > start) & (along < stop)], stop])
+        piece = np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)])
+        line(picture, piece, kind)
+
+
+def cross(picture: Picture, at: NDArray[np.float64], kind: str, radius_px: float = 7.0) -> None:
+    """Draw an upright cross at `at`, in place."""
+    for direction in ((1.0, 0.0), (0.0, 1.0)):
+        arm = np.array(direction) * radius_px
+        line(picture, np.array([at - arm, at + arm]), kind)
+
+
+def label(
+    picture: Picture, text: str, at: tuple[float, float], colour: RGB = OUTLINE["text"], size: float = 0.45
+) -> None:
+    """Write `text` with its baseline's left end at `at`, with a black casing, in place."""
+    origin = (round(at[0]), round(at[1]))
+    for shade, thickness in (((0, 0, 0), 3), (colour, 1)):
+        cv2.putText(picture, text, origin, _FONT, size, (*shade, 255), thickness, cv2.LINE_AA)
+
+
+def letters(picture: Picture, marks: str) -> None:
+    """Write the orientation letters (left, right, top, bottom) at the middle of each side, in place."""
+    rows, columns = picture.shape[:2]
+    places = ((4, rows / 2), (columns - 14, rows / 2), (columns / 2, 14), (columns / 2, rows - 6))
+    for mark, place in zip(marks, places, strict=True):
+        label(picture, mark, place)
+
+
+def hatch(picture: Picture, where: NDArray[np.bool_], kind: str, period: int = 8) -> None:
+    """Hatch the pixels of `where` diagonally: a state (missing, not live), never a value. In place."""
+    rows = np.arange(where.shape[0])[:, np.newaxis]
+    columns = np.arange(where.shape[1])[np.newaxis, :]
+    stripes = where & ((rows + columns) % period < 2)
+    picture[stripes] = (*OUTLINE[kind], 255)
+
+
+def grey_rgba(image: NDArray[np.float32] | NDArray[np.uint8], white: float) -> Picture:
+    """An opaque RGBA picture of a grey image; `white` is the value shown as white."""
+    grey = np.clip(image * (255.0 / white if white > 0 else 0.0), 0, 255).astype(np.uint8)
+    picture: Picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGBA)
+    return picture

@@ -1,0 +1,1 @@
+"""The live driver: sockets, lanes and recorder around the core. The rim; nothing here decides."""
