@@ -158,7 +158,7 @@ class Recorder:
         return f"{self._refused} steps found the queue full" if self._refused else ""
 
     def _run(self) -> None:
-        while not self._stop.wait(_TURN_S):
+        while not self._stop.wait(_TURN_S if not self._waits else _TURN_S / 20):
             self._drain()
             self._write_due(time.monotonic_ns())
         self._drain()
