@@ -81,7 +81,8 @@ class Sequence:
 
     `images` [frame, slice, row, column] read-only and native, or None where the file holds poses only;
     `orientation` says which way they lie ("XX" = the recorder did not know); `spacing_mm` per
-    (column, row, slice); `tags` the header's fields that belong to no frame.
+    (column, row, slice); `image_type` such as BRIGHTNESS ("" = not said); `tags` the header's fields
+    that belong to no frame.
     """
 
     path: Path
@@ -89,6 +90,7 @@ class Sequence:
     images: Pixels | None
     orientation: str
     spacing_mm: tuple[float, float, float]
+    image_type: str
     tags: Tags
 
     @property
@@ -204,6 +206,6 @@ def read_sequence(path: Path, *, wanted_orientation: str = "", limits: Limits = 
             ) from fault
         spacing = (spacing[order[0]], spacing[order[1]], spacing[order[2]])
         recorded = wanted_orientation
+    image_type = _first(tags, _TYPE_KEYS, "")
     kept = {key: value for key, value in tags.items() if key not in (*_ORIENTATION_KEYS, *_TYPE_KEYS)}
-    kept["UltrasoundImageType"] = _first(tags, _TYPE_KEYS, "")
-    return Sequence(path, frames, None if images is None else read_only(images), recorded, spacing, kept)
+    return Sequence(path, frames, None if images is None else read_only(images), recorded, spacing, image_type, kept)

@@ -102,7 +102,7 @@ class SequencePeer(RecordedPeer):
     def _image(self, pixels: Pixels, frame: SequenceFrame, number: int, device_time_ns: int) -> Image:
         tags = {
             "UltrasoundImageOrientation": self._sequence.orientation,
-            "UltrasoundImageType": self._sequence.tags["UltrasoundImageType"],
+            "UltrasoundImageType": self._sequence.image_type,
         }
         if frame.unfiltered_time_s is not None:
             tags["UnfilteredTimestamp_s"] = repr(frame.unfiltered_time_s)

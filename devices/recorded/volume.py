@@ -7,7 +7,7 @@ Both carry pixels indexed [slice, row, column] and a 4x4 matrix from the voxel (
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,18 @@ class Volume:
     tags: Tags
 
 
+class Frames(Protocol):
+    """Frames by number: an array, or something that decodes each when it is asked for."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Pixels:
+        """One frame, [slice, row, column], native and read-only."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Series:
     """Frames in time.
@@ -62,7 +74,7 @@ class Series:
     ultrasound do); `first_ns` the first frame's absolute device time, ns since the epoch, where known.
     """
 
-    frames: Sequence[Pixels]
+    frames: Frames
     times_s: NDArray[np.float64]
     frame_from_image_mm: Sequence[Matrix]
     tags: Tags
