@@ -1,0 +1,57 @@
+"""The wire types by the name in their header. A name that is not here is kept opaque."""
+
+from devices.openigtlink.bodies.base import NoData, Opaque, Wire
+from devices.openigtlink.bodies.catalogues import ColorTable, ImageMeta, LabelMeta, VideoMeta
+from devices.openigtlink.bodies.geometry import Point, PointElement, PolyData, Trajectory
+from devices.openigtlink.bodies.images import ImageData
+from devices.openigtlink.bodies.poses import (
+    Position,
+    QuaternionElement,
+    QuaternionTrackingData,
+    TrackingData,
+    TrackingElement,
+    Transform,
+    columns_from,
+    matrix_from,
+)
+from devices.openigtlink.bodies.queries import ANSWER_TYPES, QUERY_TYPES, Answer, Query
+from devices.openigtlink.bodies.values import ArrayData, Bind, SensorData
+from devices.openigtlink.bodies.words import Capability, CommandData, StatusData, StringData
+
+BODIES: dict[str, type[Wire]] = {
+    "TRANSFORM": Transform,
+    "POSITION": Position,
+    "QTRANS": Position,
+    "TDATA": TrackingData,
+    "QTDATA": QuaternionTrackingData,
+    "IMAGE": ImageData,
+    "IMGMETA": ImageMeta,
+    "LBMETA": LabelMeta,
+    "VIDEOMETA": VideoMeta,
+    "COLORT": ColorTable,
+    "COLORTABLE": ColorTable,
+    "POINT": Point,
+    "TRAJ": Trajectory,
+    "POLYDATA": PolyData,
+    "STATUS": StatusData,
+    "STRING": StringData,
+    "CAPABILITY": Capability,
+    "COMMAND": CommandData,
+    "RTS_COMMAND": CommandData,
+    "SENSOR": SensorData,
+    "NDARRAY": ArrayData,
+    "BIND": Bind,
+    **dict.fromkeys(QUERY_TYPES, Query),
+    **dict.fromkeys(ANSWER_TYPES, Answer),
+}
+
+# Lists whose empty form is the message itself; any other data type without content is an answer "no data".
+EMPTY_MEANS_EMPTY = frozenset({"TDATA", "QTDATA", "IMGMETA", "LBMETA", "VIDEOMETA", "POINT", "TRAJ", "CAPABILITY"})
+
+__all__ = [
+    "ANSWER_TYPES", "BODIES", "EMPTY_MEANS_EMPTY", "QUERY_TYPES", "Answer", "ArrayData", "Bind", "Capability",
+    "ColorTable", "CommandData", "ImageData", "ImageMeta", "LabelMeta", "NoData", "Opaque", "Point",
+    "PointElement", "PolyData", "Position", "QuaternionElement", "QuaternionTrackingData", "Query", "SensorData",
+    "StatusData", "StringData", "TrackingData", "TrackingElement", "Trajectory", "Transform", "VideoMeta", "Wire",
+    "columns_from", "matrix_from",
+]  # fmt: skip

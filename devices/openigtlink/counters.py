@@ -1,0 +1,90 @@
+"""What a link counts: nothing is dropped, refused or withheld without a number that says so."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+_SMOOTHING = 1 / 16
+
+
+@dataclass(slots=True)
+class StreamCounters:
+    """Of one stream: what came and went, and how steadily. Ages and jitter in ns; age needs a device time."""
+
+    received: int = 0
+    sent: int = 0
+    bytes: int = 0
+    dropped: int = 0
+    withheld: int = 0
+    rejected: int = 0
+    gaps: int = 0
+    age_ns: int = 0
+    jitter_ns: int = 0
+    last_receive_ns: int = 0
+    _period_ns: int = 0
+    _number: int = -1
+
+    def arrived(self, size: int, receive_time_ns: int, device_time_ns: int) -> None:
+        """Count a message and follow its period: jitter is the smoothed distance from the smoothed period."""
+        self.received += 1
+        self.bytes += size
+        if self.last_receive_ns:
+            period = receive_time_ns - self.last_receive_ns
+            if self._period_ns:
+                self.jitter_ns += round((abs(period - self._period_ns) - self.jitter_ns) * _SMOOTHING)
+                self._period_ns += round((period - self._period_ns) * _SMOOTHING)
+            else:
+                self._period_ns = period
+        self.last_receive_ns = receive_time_ns
+        if device_time_ns:
+            self.age_ns = receive_time_ns - device_time_ns
+
+    def numbered(self, number: int) -> None:
+        """Count the samples that are missing before `number`."""
+        if number > self._number >= 0:
+            self.gaps += number - self._number - 1
+        self._number = number
+
+
+@dataclass(slots=True)
+class PeerCounters:
+    """Of one peer: totals and its streams by device name."""
+
+    received: int = 0
+    sent: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    dropped: int = 0
+    withheld: int = 0
+    rejected: int = 0
+    gaps: int = 0
+    queued_bytes: int = 0
+    streams: dict[str, StreamCounters] = field(default_factory=dict)
+
+    def stream(self, name: str) -> StreamCounters:
+        """The counters of a stream, made when first asked for."""
+        found = self.streams.get(name)
+        if found is None:
+            found = self.streams[name] = StreamCounters()
+        return found
+
+
+@dataclass(slots=True)
+class LinkCounters:
+    """Of the whole link. Peers that are gone stay in the totals; `closed` counts why they went."""
+
+    received: int = 0
+    sent: int = 0
+    bytes_in: int = 0
+    bytes_out: int = 0
+    dropped: int = 0
+    withheld: int = 0
+    rejected: int = 0
+    gaps: int = 0
+    connected: int = 0
+    refused: int = 0
+    closed: dict[str, int] = field(default_factory=dict)
+    peers: dict[str, PeerCounters] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers for a summary or a page of health."""
+        return asdict(self)

@@ -1,0 +1,275 @@
+"""The codec without I/O: bytes in, messages out; a message in, buffers out.
+
+Bytes may arrive in any pieces. A large body is received straight into its own memory
+(`buffer`/`advance`, made for asyncio.BufferedProtocol); nothing is allocated before the header
+has passed its limits. The first fault ends a decoder: a stream that broke the rules once cannot
+be trusted to be in step again.
+"""
+
+import struct
+from typing import Any
+
+import msgspec
+import numpy as np
+from fastcrc import crc64
+
+from devices.errors import LocalProtocolError, RemoteProtocolError
+from devices.openigtlink.bodies import BODIES, EMPTY_MEANS_EMPTY, NoData, Opaque, Wire
+from devices.openigtlink.bodies.base import Buffer
+from devices.openigtlink.bodies.images import IMAGE_HEADER
+from devices.openigtlink.header import (
+    EXTENDED,
+    HEADER_SIZE,
+    Header,
+    Metadata,
+    read_extended,
+    read_header,
+    write_extended,
+    write_header,
+)
+
+_SMALL = 64 * 1024  # the receive buffer: messages that fit are read in place
+_ALIGNMENT = 64
+_JOIN = 4096  # parts up to this size are cheaper to join than to send apart
+
+
+class Budget:
+    """Bytes of half-received bodies in all decoders that share it; a body is refused beyond `limit`."""
+
+    def __init__(self, limit: int = 512 * 1024 * 1024) -> None:
+        self.limit = limit
+        self.used = 0
+
+    def take(self, size: int) -> None:
+        """Reserve; RemoteProtocolError where the peers together have too much in flight."""
+        if self.used + size > self.limit:
+            raise RemoteProtocolError(f"{self.used + size} bytes in flight from all peers, limit {self.limit}")
+        self.used += size
+
+    def give(self, size: int) -> None:
+        """Give back what was reserved."""
+        self.used -= size
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What a peer may send, in bytes of content, before anything is allocated for it."""
+
+    image: int = 64 * 1024 * 1024
+    words: int = 64 * 1024  # STATUS, STRING
+    other: int = 1024 * 1024
+    metadata_keys: int = 64
+    metadata_bytes: int = 64 * 1024
+
+    def check(self, header: Header) -> None:
+        """RemoteProtocolError where the announced body is larger (TRANSFORM: other) than allowed."""
+        name, size = header.type_name, header.body_size
+        if name == "TRANSFORM":
+            least, most = 48, 48
+        else:
+            least, most = 0, self._most(name)
+        if header.version == 2:
+            least += EXTENDED.size
+            most += EXTENDED.size + 2 + 8 * self.metadata_keys + self.metadata_bytes
+        if not least <= size <= most:
+            raise RemoteProtocolError(f"{name} {header.device_name!r}: body of {size} bytes, must be {least} to {most}")
+
+    def _most(self, name: str) -> int:
+        if name == "IMAGE":
+            return self.image
+        return self.words if name in ("STATUS", "STRING") else self.other
+
+
+class Decoder:
+    """Turns one peer's byte stream into messages. Raises RemoteProtocolError and nothing else."""
+
+    def __init__(self, limits: Limits | None = None, budget: Budget | None = None) -> None:
+        self._limits = limits or Limits()
+        self._budget = budget or Budget()
+        self._small = bytearray(_SMALL)
+        self._view = memoryview(self._small)
+        self._start = 0  # first byte not yet consumed
+        self._end = 0  # first byte not yet filled
+        self._header: Header | None = None  # of the body now received into its own memory
+        self._body: memoryview | None = None
+        self._filled = 0
+        self._fault: RemoteProtocolError | None = None
+
+    @property
+    def in_message(self) -> bool:
+        """True while a message has begun and not ended: its deadline runs."""
+        return self._end > self._start or self._body is not None
+
+    def feed(self, data: Buffer) -> list[Wire]:
+        """Messages completed by `data`. Those before a fault are returned; the next call raises the fault."""
+        self._raise_fault()
+        messages: list[Wire] = []
+        rest = memoryview(data).cast("B")
+        while rest and self._fault is None:
+            room = self.buffer()
+            size = min(len(room), len(rest))
+            room[:size] = rest[:size]
+            rest = rest[size:]
+            messages += self._advance(size)
+        return self._deliver(messages)
+
+    def buffer(self, sizehint: int = -1) -> memoryview:
+        """Where the next bytes go; never empty. Tell `advance` how many came."""
+        if self._body is not None:
+            return self._body[self._filled :]
+        return self._view[self._end :]
+
+    def advance(self, size: int) -> list[Wire]:
+        """Messages completed by `size` bytes written to `buffer()`; faults as in `feed`."""
+        self._raise_fault()
+        return self._deliver(self._advance(size))
+
+    def close(self) -> None:
+        """Forget a half-received message and give its bytes back to the budget."""
+        self._drop_body()
+        self._start = self._end = 0
+
+    def _deliver(self, messages: list[Wire]) -> list[Wire]:
+        if not messages:
+            self._raise_fault()
+        return messages
+
+    def _raise_fault(self) -> None:
+        if self._fault is not None:
+            raise self._fault
+
+    def _advance(self, size: int) -> list[Wire]:
+        messages: list[Wire] = []
+        try:
+            if self._body is not None:
+                self._fill_body(size, messages)
+            else:
+                self._end += size
+                self._read_small(messages)
+        except RemoteProtocolError as fault:
+            self._fault = fault
+            self.close()
+        return messages
+
+    def _fill_body(self, size: int, messages: list[Wire]) -> None:
+        body, header = self._body, self._header
+        assert body is not None and header is not None
+        self._filled += size
+        if self._filled == len(body):
+            self._drop_body()
+            messages.append(self._read(header, body))
+
+    def _drop_body(self) -> None:
+        if self._body is not None:
+            self._budget.give(len(self._body))
+        self._body = self._header = None
+        self._filled = 0
+
+    def _read_small(self, messages: list[Wire]) -> None:
+        """Read every whole message in the receive buffer; give the last, unfinished one room."""
+        while self._end - self._start >= HEADER_SIZE:
+            header = read_header(self._view, self._start)
+            self._limits.check(header)
+            start = self._start + HEADER_SIZE
+            end = start + header.body_size
+            if end > self._end or header.type_name == "IMAGE":
+                if header.type_name != "IMAGE" and HEADER_SIZE + header.body_size <= _SMALL:
+                    break
+                if self._begin_body(header, start, messages):
+                    return
+                continue
+            self._start = end
+            messages.append(self._read(header, self._view[start:end]))
+        if self._start == self._end:
+            self._start = self._end = 0
+        elif self._start:
+            pending = self._end - self._start
+            self._view[:pending] = bytes(self._view[self._start : self._end])
+            self._start, self._end = 0, pending
+
+    def _begin_body(self, header: Header, start: int, messages: list[Wire]) -> bool:
+        """Give a body its own memory and move there what has come of it; True where more must come."""
+        size = header.body_size
+        self._budget.take(size)
+        self._header, self._body = header, _aligned(size, header.version)
+        have = min(size, self._end - start)
+        self._body[:have] = self._view[start : start + have]
+        self._start = start + have
+        self._fill_body(have, messages)
+        if self._body is None:
+            return False
+        self._start = self._end = 0
+        return True
+
+    def _read(self, header: Header, body: memoryview) -> Wire:
+        if crc64.ecma_182(body) != header.crc:
+            raise RemoteProtocolError(f"{header.type_name} {header.device_name!r}: wrong CRC")
+        common: dict[str, Any] = {"device_name": header.device_name, "timestamp": header.timestamp}
+        content = body
+        if header.version == 2:
+            trailer = read_extended(body, self._limits.metadata_keys, self._limits.metadata_bytes)
+            content = body[EXTENDED.size : trailer.content_end]
+            common["header_version"] = 2
+            common["message_id"] = trailer.message_id
+            common["metadata"] = trailer.metadata
+        return read_content(header.type_name, content, common)
+
+
+def _aligned(size: int, version: int) -> memoryview:
+    """Untouched memory for a body, placed so that image pixels in it are aligned."""
+    lead = IMAGE_HEADER.size + (EXTENDED.size if version == 2 else 0)
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    shift = -(memory.ctypes.data + lead) % _ALIGNMENT
+    return memory[shift : shift + size].data
+
+
+def read_content(type_name: str, content: memoryview, common: dict[str, Any]) -> Wire:
+    """The message of a content; `common` are the fields that every message has."""
+    body = BODIES.get(type_name)
+    if body is None:
+        return Opaque.unpack(content, common, type_name)
+    if not content and type_name not in EMPTY_MEANS_EMPTY and "_" not in type_name and type_name != "TRANSFORM":
+        return NoData(name_of_type=type_name, **common)
+    return body.unpack(content, common, type_name)
+
+
+def encode(message: Wire, header_version: int | None = None) -> list[Buffer]:
+    """The message as buffers to be sent one after the other; pixels are not copied.
+
+    `header_version` None keeps the message's own; 1 leaves its metadata and id behind.
+    LocalProtocolError where the message cannot be sent.
+    """
+    version = message.header_version if header_version is None else header_version
+    if version not in (1, 2):
+        raise LocalProtocolError(f"header version {version} is not 1 or 2")
+    try:
+        content = message.pack()
+        before, after = write_extended(message.message_id, _table(message)) if version == 2 else (b"", b"")
+    except (struct.error, OverflowError) as fault:
+        raise LocalProtocolError(f"{message.type_name} {message.device_name!r} cannot be sent: {fault}") from fault
+    parts = [part for part in (before, *content, after) if len(part)]
+    size = crc = 0
+    for part in parts:
+        size += len(part)
+        crc = crc64.ecma_182(part, initial=crc)
+    header = Header(version, message.type_name, message.device_name, message.timestamp, size, crc)
+    return _gather(write_header(header), parts)
+
+
+def _table(message: Wire) -> tuple[Metadata, ...] | None:
+    """A version 1 message has no table; sent as version 2 it gets an empty one, as the C++ library writes."""
+    return message.metadata or () if message.header_version == 1 else message.metadata
+
+
+def _gather(head: bytes, parts: list[Buffer]) -> list[Buffer]:
+    """Join small parts, leave large ones in their own memory."""
+    gathered: list[Buffer] = []
+    small = [head]
+    for part in parts:
+        if len(part) <= _JOIN:
+            small.append(bytes(part))
+            continue
+        gathered += (b"".join(small), part)
+        small = []
+    if small:
+        gathered.append(b"".join(small))
+    return gathered
