@@ -44,8 +44,8 @@ def _step(
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
 def _rate(temperature_c: float) -> float:
     if temperature_c < 39.0:
-        return 0.0 if temperature_c < 37.5 else 0.25 ** (43.0 - temperature_c)
-    return (0.5 if temperature_c >= 43.0 else 0.25) ** (43.0 - min(temperature_c, 68.0))
+        return 0.0
+    return float((0.5 if temperature_c >= 43.0 else 0.25) ** (43.0 - min(temperature_c, 68.0)))
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]

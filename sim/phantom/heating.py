@@ -108,4 +108,5 @@ class HeatedTissue:
 
     def dose_min(self, tissue: str) -> NDArray[np.float64]:
         """CEM43 of all voxels of one tissue, minutes, (n,)."""
-        return self.solver.dose_min[self.labels == LABEL[tissue]]
+        values: NDArray[np.float64] = self.solver.dose_min[self.labels == LABEL[tissue]]
+        return values

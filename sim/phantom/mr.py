@@ -4,13 +4,15 @@ Phase = 2 pi TE (f0 + breathing x f1 + drift) + sign 2 pi gamma_bar alpha B0 TE 
 fat and bone carry no proton shift (Ishihara 1995, MRM 34:814). Noise is complex Gaussian.
 """
 
+from functools import lru_cache
+
 import msgspec
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from sim.phantom.anatomy import body_grid, body_labels, mobility_at, table
+from sim.phantom.anatomy import BodySettings, body_grid, body_labels, mobility_at, table
 from sim.phantom.world import World
 from sim.space import Matrix
 
@@ -77,12 +79,23 @@ def _render(
         if magnitude <= 0.0:
             out[n] = 0.0
             continue
-        warm = _at(rise, (x - heat_origin[0]) / heat_voxel, (y - heat_origin[1]) / heat_voxel, (z - heat_origin[2]) / heat_voxel)
+        hx = (x - heat_origin[0]) / heat_voxel
+        hy = (y - heat_origin[1]) / heat_voxel
+        hz = (z - heat_origin[2]) / heat_voxel
+        warm = _at(rise, hx, hy, hz)
         phase = fixed_phase[n] + breath * moving_phase[n]
         if warm != 0.0:
             phase += rad_per_c * warm * _at(shifts, bx, by, bz)
             magnitude *= max(0.0, 1.0 + t1_per_c * warm)
         out[n] = complex(magnitude * np.cos(phase), magnitude * np.sin(phase))
+
+
+@lru_cache(maxsize=2)
+def _grain(body: BodySettings, seed: int) -> Floats:
+    """Texture of unit SD on the body's grid; the same patient is built once."""
+    rng = np.random.default_rng([seed, 2])
+    grain = gaussian_filter(rng.standard_normal(body_grid(body).shape, dtype=np.float32), 1.2)
+    return np.asarray(grain / grain.std(), dtype=np.float32)
 
 
 class MrSignal:
@@ -104,10 +117,7 @@ class MrSignal:
         self._origin = np.asarray(grid.origin_mm)
         self._voxel = grid.voxel_mm
         labels = body_labels(body)
-        rng = np.random.default_rng([world.seed, 2])
-        grain = gaussian_filter(rng.standard_normal(labels.shape, dtype=np.float32), 1.2)
-        grain *= sequence.texture / float(grain.std())
-        self._signal = table("mr_signal")[labels] * (1 + grain)
+        self._signal = table("mr_signal")[labels] * (1 + np.float32(sequence.texture) * _grain(body, world.seed))
         self._shifts = table("prf")[labels]
         self._set_phase(points)
 

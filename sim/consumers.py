@@ -1,0 +1,99 @@
+"""Consumers that check what they receive: a console, a robot's or a colleague's viewer.
+
+They count faults (time going backwards, evidence missing, stale shown as live, values that are
+not finite, poses that are not rigid) and measure how long a datum took from the device that sent
+it. Once a period the findings go back to the service as `Text` named `ConsumerReport`.
+"""
+
+import json
+from collections import Counter
+
+import numpy as np
+
+from devices.messages import Alert, AnyMessage, GuidedPose, Metrics, Overlay, Text
+from devices.quality import Quality
+from sim.latency import Latencies, SendLog
+
+_KIND = {GuidedPose: "pose", Overlay: "image"}
+_MADE = (GuidedPose, Overlay, Metrics)
+
+
+class Console:
+    """Checks guided poses, overlays, metrics and alerts; `stale_ms` is the age that is not live any more."""
+
+    def __init__(
+        self, *, name: str, sends: SendLog, start_ns: int, report_s: float = 1.0, stale_ms: float = 400.0
+    ) -> None:
+        self.name = name
+        self.received: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+        self.latencies = {kind: Latencies() for kind in ("pose", "image")}
+        self.alerts: dict[str, Alert] = {}
+        self._sends = sends
+        self._stale_ns = round(stale_ms * 1e6)
+        self._period_ns = round(report_s * 1e9)
+        self._due_ns = start_ns + self._period_ns
+        self._newest: dict[tuple[str, str], int] = {}
+
+    def next_due_ns(self) -> int:
+        """When the next report leaves."""
+        return self._due_ns
+
+    def advance(self, now_ns: int) -> list[AnyMessage]:
+        """The report, once a period."""
+        if now_ns < self._due_ns:
+            return []
+        self._due_ns = now_ns + self._period_ns
+        return [Text(name="ConsumerReport", device_time_ns=now_ns, text=json.dumps(self.report()))]
+
+    def report(self) -> dict[str, object]:
+        """Latencies in ms by kind, faults and counts so far."""
+        found: dict[str, object] = {kind: values.summary() for kind, values in self.latencies.items()}
+        return found | {"faults": dict(self.faults), "received": dict(self.received)}
+
+    def accept(self, message: AnyMessage, now_ns: int) -> None:
+        """Check one message that arrived at `now_ns`."""
+        kind = type(message).__name__
+        self.received[kind] += 1
+        if isinstance(message, Alert):
+            self._check_alert(message)
+        if isinstance(message, _MADE):
+            self._check_evidence(message, now_ns)
+        if isinstance(message, GuidedPose):
+            self._check_pose(message)
+        if isinstance(message, GuidedPose | Metrics) and not np.all(np.isfinite(list(message.values.values()))):
+            self.faults["not_finite"] += 1
+
+    def _check_alert(self, alert: Alert) -> None:
+        known = self.alerts.get(alert.name)
+        if known is not None and alert.sequence < known.sequence:
+            self.faults["alert_backwards"] += 1
+            return
+        self.alerts[alert.name] = alert
+
+    def _check_pose(self, guided: GuidedPose) -> None:
+        rotation = guided.ras_from_tool[:3, :3]
+        if not np.all(np.isfinite(guided.ras_from_tool)):
+            self.faults["not_finite"] += 1
+        elif np.abs(rotation @ rotation.T - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) < 0:
+            self.faults["not_rigid"] += 1
+
+    def _check_evidence(self, message: GuidedPose | Overlay | Metrics, now_ns: int) -> None:
+        device_times = {key: ns for key, ns in message.evidence.items() if key.endswith(".device_ns")}
+        if not message.evidence:
+            self.faults["evidence_missing"] += 1
+            return
+        kind = _KIND.get(type(message))
+        for stream, device_ns in device_times.items():
+            key = (f"{type(message).__name__}/{message.name}", stream)
+            if device_ns < self._newest.get(key, 0):
+                self.faults["time_backwards"] += 1
+            self._newest[key] = device_ns
+        if kind is None:
+            return
+        sent = [ns for ns in (self._sends.sent_ns(kind, device_ns) for device_ns in device_times.values()) if ns]
+        if not sent:
+            return
+        self.latencies[kind].add((now_ns - max(sent)) / 1e6)
+        if message.quality is Quality.OK and now_ns - min(sent) > self._stale_ns:
+            self.faults["stale_shown_as_live"] += 1

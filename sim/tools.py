@@ -1,0 +1,116 @@
+"""How tools move: hands as programmed trajectories with tremor, as pure functions of time.
+
+A tool's frame has its origin at the tracked marker; z points along the shaft to the tip. Kinds of
+motion are rows of `MOTIONS`: approach a target, sweep a probe, rest on the skin, stay.
+"""
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+
+from sim.phantom.world import World
+from sim.space import Matrix, Vector, looking_along, pose, rotation_vector, unit, vector
+
+Triple = tuple[float, float, float]
+
+
+class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One tracked tool. Times are seconds from the start of the scenario, positions RAS mm."""
+
+    name: str
+    motion: str = "still"
+    tip_mm: Triple = (0.0, 0.0, 0.0)  # of the tip in the tool's frame
+    at_mm: Triple = (0.0, 0.0, 0.0)  # where the tip rests, or the target of an approach
+    towards: Triple = (-1.0, 0.0, 0.0)  # the shaft's direction, hand to tip
+    up: Triple = (0.0, 0.0, 1.0)
+    start_s: float = 3.0
+    reach_s: float = 12.0  # how long the approach lasts
+    standoff_mm: float = 60.0  # where it starts, before the target
+    lateral_mm: float = 4.0  # how far beside the line it starts
+    miss_mm: Triple = (0.0, 0.0, 0.0)  # where it ends, relative to the target
+    repeat_s: float = 0.0  # start again after so long; 0 = once
+    sweep_mm: float = 20.0
+    sweep_deg: float = 12.0
+    sweep_period_s: float = 9.0
+    tremor_mm: float = 0.15
+    tremor_hz: float = 8.0
+    follows: float = 0.0  # share of the organ's motion that it takes part in
+    jitter_mm: float = 0.05
+    jitter_deg: float = 0.02
+    hidden_s: tuple[tuple[float, float], ...] = ()
+    dropout: float = 0.0  # share of samples in which it is not seen
+
+
+def _approach(tool: ToolSettings, t_s: float) -> tuple[Vector, Vector]:
+    axis = unit(vector(tool.towards))
+    if tool.repeat_s > 0:
+        t_s = t_s % tool.repeat_s
+    done = float(np.clip((t_s - tool.start_s) / tool.reach_s, 0, 1))
+    left = 1 - done**3 * (10 - 15 * done + 6 * done**2)  # minimum jerk
+    side = looking_along(axis, vector(tool.up))[:, 0]
+    offset = left * (side * tool.lateral_mm - axis * tool.standoff_mm) + (1 - left) * vector(tool.miss_mm)
+    lean = left * tool.lateral_mm / max(tool.standoff_mm, 1.0)
+    return offset, -lean * side
+
+
+def _sweep(tool: ToolSettings, t_s: float) -> tuple[Vector, Vector]:
+    turn = 2 * np.pi * t_s / tool.sweep_period_s
+    frame = looking_along(vector(tool.towards), vector(tool.up))
+    lean = np.tan(np.radians(tool.sweep_deg)) * np.sin(turn)
+    return tool.sweep_mm / 2 * np.sin(turn) * frame[:, 1], lean * frame[:, 1]
+
+
+def _still(tool: ToolSettings, t_s: float) -> tuple[Vector, Vector]:
+    return np.zeros(3), np.zeros(3)
+
+
+# motion -> (offset of the tip in mm, change of the unit direction) at a time
+MOTIONS: dict[str, Callable[[ToolSettings, float], tuple[Vector, Vector]]] = {
+    "approach": _approach,
+    "sweep": _sweep,
+    "still": _still,
+}
+
+
+class ToolMotion:
+    """The true pose of one tool at any time."""
+
+    def __init__(self, settings: ToolSettings, world: World, seed: int) -> None:
+        if settings.motion not in MOTIONS:
+            raise ValueError(f"tool {settings.name}: motion {settings.motion!r} is not one of {sorted(MOTIONS)}")
+        self.settings = settings
+        self._world = world
+        rng = np.random.default_rng([seed, 3])
+        self._tremor_phase = rng.uniform(0, 2 * np.pi, (3, 3))
+        self._tremor_rate = settings.tremor_hz * rng.uniform(0.7, 1.3, (3, 3))
+
+    def _tremor_mm(self, t_s: float) -> Vector:
+        waves = np.sin(2 * np.pi * self._tremor_rate * t_s + self._tremor_phase).mean(axis=0)
+        shaken: Vector = self.settings.tremor_mm * np.sqrt(6.0) * waves
+        return shaken
+
+    def tip_mm(self, now_ns: int) -> Vector:
+        """True position of the tip, RAS mm."""
+        tool = self.settings
+        ras_from_tool = self.ras_from_tool(now_ns)
+        tip: Vector = ras_from_tool[:3, :3] @ vector(tool.tip_mm) + ras_from_tool[:3, 3]
+        return tip
+
+    def ras_from_tool(self, now_ns: int) -> Matrix:
+        """True pose (4, 4), RAS mm."""
+        tool, t_s = self.settings, self._world.seconds(now_ns)
+        offset, lean = MOTIONS[tool.motion](tool, t_s)
+        rotation = looking_along(vector(tool.towards) + lean, vector(tool.up))
+        tip = vector(tool.at_mm) + offset + self._tremor_mm(t_s)
+        tip = tip + tool.follows * self._world.displacement_mm(now_ns)
+        return pose(rotation, tip - rotation @ vector(tool.tip_mm))
+
+
+def jittered(exact: Matrix, tool: ToolSettings, rng: np.random.Generator) -> Matrix:
+    """The pose as a tracker measures it: independent noise per axis."""
+    noise = rng.standard_normal(6)
+    measured = exact.copy()
+    measured[:3, :3] = rotation_vector(np.radians(tool.jitter_deg) * noise[:3]) @ exact[:3, :3]
+    measured[:3, 3] += tool.jitter_mm * noise[3:]
+    return measured
