@@ -78,8 +78,10 @@ def decode(data: bytes, encoding: str, dtype: np.dtype[np.generic], shape: Seque
 
 def data_beside(path: Path, named: str, field: str) -> Path:
     """The data file that a header names: beside or below the header, nowhere else."""
+    if named.upper().startswith("LIST") or "%" in named:
+        raise RecordedDataError(path, field, "a list of data files is not read; save as one file")
     target = Path(named)
-    if target.is_absolute() or ".." in target.parts:
+    if not named or not named.isprintable() or target.is_absolute() or ".." in target.parts:
         raise RecordedDataError(path, field, f"data file {named!r} must lie beside its header")
     return path.parent / target
 

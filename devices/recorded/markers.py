@@ -1,8 +1,11 @@
 """External respiratory markers as tables: one file a marker, `"Frame";"Timestamp";"x";"y";"z"`.
 
 Semicolons between columns, decimal comma, time stamps in ms at irregular gaps, places in mm in the
-camera's own axes. Files that share the first part of their name (`201205101519-LAC-1-T-222-6.csv`) are one session,
-and the second part names the marker.
+camera's own axes. Files that share the first part of their name are one session, and the second part
+names the marker: `201205101519-LAC-1-T-222-6.csv`.
+
+Some rows carry a stamp that runs back (0, or 1/500 of the time, in the public recordings): such a row is left
+out and counted, and a session where they are many is refused.
 """
 
 import csv
@@ -20,16 +23,21 @@ from devices.recorded.files import find
 from devices.recorded.playback import RecordedPeer, Schedule
 from devices.recorded.volume import DEFAULT_LIMITS, Limits, matrix
 
+MOST_LEFT_OUT = 0.01  # of the rows
 COLUMNS = ["Frame", "Timestamp", "x", "y", "z"]
 
 
 @dataclass(frozen=True, eq=False)
 class Markers:
-    """One session: `labels` of N markers, `times_s` (n,) from the first, `positions_mm` (n, N, 3)."""
+    """One session: `labels` of N markers, `times_s` (n,) from the first, `positions_mm` (n, N, 3).
+
+    `rows_left_out` counts the moments whose stamp ran back.
+    """
 
     labels: tuple[str, ...]
     times_s: NDArray[np.float64]
     positions_mm: NDArray[np.float64]
+    rows_left_out: int
 
 
 def _read_marker(path: Path, limits: Limits) -> NDArray[np.float64]:
@@ -55,9 +63,18 @@ def _read_marker(path: Path, limits: Limits) -> NDArray[np.float64]:
             raise
         raise RecordedDataError(path, f"line {len(rows) + 2}", f"holds no number: {fault}") from fault
     values = np.array(rows, dtype=np.float64).reshape(-1, len(COLUMNS))
-    if len(values) == 0 or not np.isfinite(values).all() or (np.diff(values[:, 1]) < 0).any():
-        raise RecordedDataError(path, "Timestamp", "there are no rows, values are not finite, or time runs back")
+    if len(values) == 0 or not np.isfinite(values).all():
+        raise RecordedDataError(path, "rows", "there are none, or they hold values that are not finite")
     return values
+
+
+def _rises(path: Path, times_ms: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Which rows are later than every row before them."""
+    before = np.concatenate(([-np.inf], np.maximum.accumulate(times_ms)[:-1]))
+    rises: NDArray[np.bool_] = times_ms > before
+    if np.count_nonzero(~rises) > MOST_LEFT_OUT * len(times_ms):
+        raise RecordedDataError(path, "Timestamp", f"runs back in {np.count_nonzero(~rises)} of {len(times_ms)} rows")
+    return rises
 
 
 def read_markers(path: Path, limits: Limits = DEFAULT_LIMITS) -> Markers:
@@ -69,9 +86,11 @@ def read_markers(path: Path, limits: Limits = DEFAULT_LIMITS) -> Markers:
     for file, table in zip(files, tables.values(), strict=True):
         if not np.array_equal(table[:, 1], first[:, 1]):
             raise RecordedDataError(file, "Timestamp", f"differs from {files[0].name} of the same session")
-    positions = np.stack([table[:, 2:] for table in tables.values()], axis=1)
+    kept = _rises(files[0], first[:, 1])
+    times_ms = first[kept, 1]
+    positions = np.stack([table[kept, 2:] for table in tables.values()], axis=1)
     positions.flags.writeable = False
-    return Markers(tuple(tables), (first[:, 1] - first[0, 1]) * 1e-3, positions)
+    return Markers(tuple(tables), (times_ms - times_ms[0]) * 1e-3, positions, int(np.count_nonzero(~kept)))
 
 
 class MarkerPeer(RecordedPeer):

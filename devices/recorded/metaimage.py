@@ -153,8 +153,6 @@ def _pixels(fields: _Fields, shape: list[int], offset: int, limits: Limits) -> P
     compressed = fields.flag("CompressedData")
     named = fields.text("ElementDataFile")
     source, start = (path, offset) if named.upper() == "LOCAL" else (data_beside(path, named, "ElementDataFile"), 0)
-    if named.split()[0].upper() == "LIST" or "%" in named:
-        raise RecordedDataError(path, "ElementDataFile", "a list of data files is not read; save as one file")
     most = total
     if compressed:
         (most,) = fields.whole(1, "CompressedDataSize", default="0")

@@ -216,10 +216,7 @@ def _pixels(header: _Header, shape: list[int], offset: int, limits: Limits) -> P
     (skip,) = header.whole("byte skip", 1, default="0")
     source, start = path, offset
     if "data file" in header.fields:
-        named = header.fields["data file"]
-        if named.split()[0] == "LIST" or "%" in named:
-            raise RecordedDataError(path, "data file", "a list of data files is not read; save as one file")
-        source, start = data_beside(path, named, "data file"), 0
+        source, start = data_beside(path, header.fields["data file"], "data file"), 0
     most = limits.max_pixel_bytes if encoding != "raw" or lines or skip else total
     data = read_rest(source, start, most, path)
     for _ in range(min(lines, len(data))):
