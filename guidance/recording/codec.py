@@ -80,8 +80,8 @@ class Packer:
     def event(self, event: AnyEvent) -> list[Bytes]:
         """The event's bytes in parts; a part may be a view on an array of the event. TypeError: not recordable."""
         if isinstance(event, Arrival):
-            exact = _exact(event.message)
-            event = event if exact is event.message else msgspec.structs.replace(event, message=exact)
+            message = exact(event.message)
+            event = event if message is event.message else msgspec.structs.replace(event, message=message)
             head = msgspec.msgpack.encode(event, enc_hook=self._put_beside)
         else:
             head = msgspec.msgpack.encode(event, enc_hook=self._digest)
@@ -93,7 +93,7 @@ class Packer:
         if isinstance(effect, Job):
             row = JobRecord(effect.number, effect.lane, effect.slot, effect.kind, effect.evidence)
             return msgspec.msgpack.encode(row, enc_hook=packing.enc_hook, order="deterministic")
-        record = self._send(effect, _exact(effect.message))
+        record = self._send(effect, exact(effect.message))
         if len(record) <= WHOLE_BYTES:
             return record
         whole = Digest(sha256=hashlib.sha256(record).digest(), nbytes=len(record), dtype="msgpack", shape=())
@@ -142,7 +142,7 @@ def fingerprint(done: JobDone) -> bytes:
     return hashlib.sha256(Packer().result(done)).digest()
 
 
-def _exact(message: AnyMessage) -> AnyMessage:
+def exact(message: AnyMessage) -> AnyMessage:
     """The message with whole numbers in float fields made floats, as they would be read back."""
     changes: dict[str, Any] = {}
     values: dict[str, float] | None = getattr(message, "values", None)

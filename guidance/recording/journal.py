@@ -55,6 +55,7 @@ class Journal:
         self.path = file.path
         self.report = ""  # what was found torn at opening, in words
         self.recovered: list[bytes] = []  # the records found at opening; sequence = index + 1
+        self.identity = ""  # of this journal, for ever
         self._file, self._on_synced, self._good_bytes = file, on_synced, 0
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -188,11 +189,12 @@ class Journal:
                 f"{self.path}: {len(torn)} bytes after record {len(found.records)} were not a whole record "
                 f"and are kept in {aside}"
             )
-        self.recovered, chain = found.records, found.chain
+        self.recovered, chain, head = found.records, found.chain, data[:HEAD_BYTES]
         if not found.good_bytes:
             head = MAGIC + os.urandom(HEAD_BYTES - len(MAGIC))
             self._file.write([head])
             chain = start_chain(head)
+        self.identity = head[len(MAGIC) :].hex()[:16]
         self._file.sync()
         self._good_bytes = self._file.size
         return chain
