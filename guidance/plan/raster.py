@@ -1,0 +1,79 @@
+"""Shapes onto grids: masks of image voxels and outlines in a plane."""
+
+import contourpy
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.exact import Matrix, apply, invert
+from guidance.plan.shapes import Shape, signed_distance_mm
+
+STEP_PX = 4.0  # outlines are interpolated between samples this far apart, closer for small shapes
+
+
+def _index_box(shape: Shape, ras_from_image: Matrix, extent: tuple[int, int, int]) -> NDArray[np.int64] | None:
+    """(2, 3): first and one-past-last i, j, k that can lie inside, or None."""
+    low, high = shape.bounds_mm
+    corners = np.array([[(low, high)[b][a] for a, b in enumerate(bits)] for bits in np.ndindex(2, 2, 2)])
+    ijk = apply(invert(np.ascontiguousarray(ras_from_image, np.float64)), corners)
+    first = np.maximum(np.floor(ijk.min(axis=0)).astype(np.int64), 0)
+    last = np.minimum(np.ceil(ijk.max(axis=0)).astype(np.int64) + 1, np.array(extent))
+    return np.stack([first, last]) if (first < last).all() else None
+
+
+def mask(shape: Shape, ras_from_image: Matrix, size: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Voxels [slice, row, column] of an image whose centre lies in the shape or on its surface.
+
+    `ras_from_image` (4, 4) maps (i, j, k) = (column, row, slice) to RAS mm; `size` is (slices, rows, columns).
+    """
+    found = np.zeros(size, np.bool_)
+    box = _index_box(shape, ras_from_image, (size[2], size[1], size[0]))
+    if box is None:
+        return found
+    (i0, j0, k0), (i1, j1, k1) = box
+    j, i = np.meshgrid(np.arange(j0, j1), np.arange(i0, i1), indexing="ij")
+    plane = np.stack([i.ravel(), j.ravel(), np.zeros(i.size)], axis=1).astype(np.float64)
+    for k in range(k0, k1):
+        plane[:, 2] = k
+        inside = signed_distance_mm(shape, apply(ras_from_image, plane)) <= 0.0
+        found[k, j0:j1, i0:i1] = inside.reshape(i.shape)
+    return found
+
+
+def contours(shape: Shape, ras_from_plane: Matrix, size: tuple[int, int]) -> list[NDArray[np.float64]]:
+    """Outlines of the shape in a plane, as polylines (N, 2) of (column, row) in pixels; closed ones repeat the first.
+
+    `ras_from_plane` (4, 4) maps (column, row, 0) to RAS mm; `size` is (rows, columns). Sampled
+    every 4 pixels or a quarter of the shape's smallest detail and interpolated between samples.
+    """
+    matrix = np.ascontiguousarray(ras_from_plane, np.float64)
+    window = _plane_window(shape, matrix, size)
+    if window is None:
+        return []
+    pixel_mm = float(np.sqrt((matrix[:3, :2] ** 2).sum(axis=0)).min())
+    step = max(0.5, min(STEP_PX, shape.feature_mm / 4 / pixel_mm))
+    (x0, y0), (x1, y1) = window
+    columns = np.linspace(x0, x1, max(2, int(np.ceil((x1 - x0) / step)) + 1))
+    rows = np.linspace(y0, y1, max(2, int(np.ceil((y1 - y0) / step)) + 1))
+    grid = np.zeros((len(rows), len(columns), 3))
+    grid[..., 0] = columns
+    grid[..., 1] = rows[:, None]
+    depth = signed_distance_mm(shape, apply(matrix, grid.reshape(-1, 3))).reshape(len(rows), len(columns))
+    if depth.min() > 0.0:
+        return []
+    lines = contourpy.contour_generator(columns, rows, depth, name="serial", line_type="Separate").lines(0.0)
+    return [np.asarray(line, np.float64) for line in lines]
+
+
+def _plane_window(shape: Shape, matrix: Matrix, size: tuple[int, int]) -> NDArray[np.float64] | None:
+    """(2, 2): lowest and highest (column, row) that can lie inside, or None when the plane misses the shape."""
+    normal = np.cross(matrix[:3, 0], matrix[:3, 1])
+    whole = matrix.copy()
+    whole[:3, 2] = normal / np.sqrt((normal**2).sum())
+    low, high = shape.bounds_mm
+    corners = np.array([[(low, high)[b][a] for a, b in enumerate(bits)] for bits in np.ndindex(2, 2, 2)])
+    local = apply(invert(whole), corners)
+    if local[:, 2].min() > 0 or local[:, 2].max() < 0:
+        return None
+    first = np.maximum(local[:, :2].min(axis=0) - 1, 0.0)
+    last = np.minimum(local[:, :2].max(axis=0) + 1, [size[1] - 1.0, size[0] - 1.0])
+    return np.stack([first, last]) if (first < last).all() else None

@@ -1,0 +1,194 @@
+"""What a plan file may say: one row of the TOML, one class here. Resolved by `guidance.plan.load`."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from guidance.settings import Identifier
+
+Vector3 = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+Role = Literal["target", "organ_at_risk", "vessel", "eloquent", "organ", "surface", "forbidden"]
+Tissue = Literal[
+    "soft", "liver", "muscle", "skin", "bone", "fat", "gas", "fluid", "brain", "prostate", "kidney", "lung"
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class PointInFile(_Strict):
+    """One point of a Slicer markups file (.mrk.json) or fiducial list (.fcsv), by its label."""
+
+    file: str
+    label: str
+
+
+Point = Vector3 | PointInFile
+
+
+class SphereRow(_Strict):
+    """A ball."""
+
+    kind: Literal["sphere"]
+    center_mm: Point
+    radius_mm: float = Field(gt=0)
+
+
+class CapsuleRow(_Strict):
+    """A line with a thickness."""
+
+    kind: Literal["capsule"]
+    start_mm: Point
+    end_mm: Point
+    radius_mm: float = Field(gt=0)
+
+
+class BoxRow(_Strict):
+    """A box; `axes` rows are the directions of its three edges (default: along the axes)."""
+
+    kind: Literal["box"]
+    center_mm: Point
+    size_mm: Vector3
+    axes: tuple[Vector3, Vector3, Vector3] | None = None
+
+
+class SegmentRow(_Strict):
+    """A segment of a label map or segmentation, by name or by label value."""
+
+    kind: Literal["segment"]
+    file: str
+    name: str | None = None
+    label: int | None = None
+    threshold: float = Field(default=0.5, gt=0, lt=1)  # of fractional segments
+    max_gap_slices: int = Field(default=0, ge=0, le=20)  # missing slices that may be interpolated
+
+
+class ContoursRow(_Strict):
+    """A region of a radiotherapy structure set, by name."""
+
+    kind: Literal["contours"]
+    file: str
+    name: str
+    max_gap_slices: int = Field(default=0, ge=0, le=20)
+
+
+class SurfaceRow(_Strict):
+    """A closed surface: .stl, .vtk or .vtp."""
+
+    kind: Literal["surface"]
+    file: str
+    spacing_mm: float = Field(default=1.0, gt=0)  # of the field that it is looked up in
+
+
+class GrownRow(_Strict):
+    """Another structure of the plan with a margin."""
+
+    kind: Literal["grown"]
+    of: Identifier
+    margin_mm: float
+
+
+ShapeRow = Annotated[
+    SphereRow | CapsuleRow | BoxRow | SegmentRow | ContoursRow | SurfaceRow | GrownRow, Field(discriminator="kind")
+]
+
+
+class LimitsRow(_Strict):
+    """Limits of one structure. Distances are those of the tool's predicted path minus two sigma."""
+
+    warn_mm: float = Field(default=5.0, ge=0)
+    stop_mm: float = Field(default=2.0, ge=0)
+    hysteresis_mm: float = Field(default=1.0, ge=0)
+    temperature_c: float | None = Field(default=None, gt=-60, lt=120)
+    cem43_min: float | None = Field(default=None, gt=0)
+    dose_gy: float | None = Field(default=None, gt=0)
+
+
+class StructureRow(_Strict):
+    """A named part of the patient."""
+
+    name: Identifier
+    role: Role
+    shape: ShapeRow
+    tissue: Tissue = "soft"
+    limits: LimitsRow = LimitsRow()
+    surrogate: Identifier | None = None  # structure that PRF can see beside bone, fat or gas
+    planned_contact: bool = False  # the tool is meant to touch or enter it
+    volume_ml: float | None = Field(default=None, gt=0)  # as the planning system states it: checked within 5 %
+
+
+class TargetRow(_Strict):
+    """Where the therapy shall act."""
+
+    name: Identifier
+    center_mm: Point
+    structure: Identifier | None = None
+    margin_mm: float = Field(default=5.0, ge=0)
+    cem43_min: float | None = Field(default=None, gt=0)
+    dose_gy: float | None = Field(default=None, gt=0)
+    temperature_c: float | None = None
+
+
+class LineInFile(_Strict):
+    """A line of a Slicer markups file: entry first, target second."""
+
+    file: str
+    name: str | None = None
+
+
+class TrajectoryRow(_Strict):
+    """A way in. Either `entry_mm` with `target` or `target_mm`, or `line`."""
+
+    name: Identifier
+    entry_mm: Point | None = None
+    target_mm: Point | None = None
+    target: Identifier | None = None
+    line: LineInFile | None = None
+    corridor_mm: float = Field(default=3.0, gt=0)
+    max_angle_deg: float = Field(default=5.0, gt=0, lt=90)
+    tool: Identifier | None = None
+
+
+class ZoneRow(_Strict):
+    """What one application is expected to treat."""
+
+    name: Identifier
+    shape: ShapeRow
+    trajectory: Identifier | None = None
+
+
+class LandmarkRow(_Strict):
+    """A point of the patient for registration, or a golden point (`inside` names the structure it must lie in)."""
+
+    name: Identifier
+    position_mm: Point
+    inside: Identifier | None = None
+
+
+class FileRow(_Strict):
+    """The SHA-256 that a file named in the plan must have."""
+
+    path: str
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+
+
+class PlanRows(_Strict):
+    """A whole plan file."""
+
+    schema_version: Literal[1]
+    name: Identifier
+    patient_id: str = Field(min_length=1, max_length=64)
+    frame_of_reference_uid: str = Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)
+    coordinates: Literal["RAS", "LPS"]
+    unit: Literal["mm"]
+    laterality: Literal["left", "right", "midline", "both"]
+    midline_r_mm: float = 0.0  # R coordinate of the body's midline, for the check of the side
+    reason: str = ""  # why this plan replaces `replaces`
+    replaces: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")  # content hash of the plan before
+    structures: tuple[StructureRow, ...] = ()
+    targets: tuple[TargetRow, ...] = Field(min_length=1)
+    trajectories: tuple[TrajectoryRow, ...] = ()
+    zones: tuple[ZoneRow, ...] = ()
+    landmarks: tuple[LandmarkRow, ...] = ()
+    files: tuple[FileRow, ...] = ()

@@ -1,0 +1,85 @@
+"""Files that a plan names: found beside it, read once, their bytes hashed."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar, cast
+
+from devices.recorded.errors import RecordedDataError
+from guidance.exact import Vector
+from guidance.plan.distance import SignedDistance
+from guidance.plan.markups import Markup, MarkupsError, read_markups
+from guidance.plan.schema import PointInFile, SegmentRow
+from guidance.plan.segments import SegmentError, Segments, read_segments
+from guidance.plan.shapes import Shape
+
+_T = TypeVar("_T")
+
+
+class SourceError(ValueError):
+    """A file that the plan names and that cannot give what is asked of it."""
+
+
+class Sources:
+    """Reads each file once. `files` maps every path as the plan names it to the SHA-256 of its bytes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._read: dict[tuple[str, str], object] = {}
+        self.files: dict[str, str] = {}
+
+    def point(self, row: PointInFile) -> Vector:
+        """The one point (3,) RAS mm with that label."""
+        found: list[Vector] = [
+            markup.points_mm[n]
+            for markup in self.markups(row.file)
+            for n, label in enumerate(markup.labels)
+            if label == row.label
+        ]
+        if len(found) != 1:
+            raise SourceError(f"{row.file}: {len(found)} points are labelled {row.label!r}, one is needed")
+        return found[0]
+
+    def line(self, file: str, name: str | None) -> tuple[Vector, Vector]:
+        """Entry and target (3,) RAS mm of the one line of that name in a markups file."""
+        lines = [m for m in self.markups(file) if m.kind == "Line" and name in (None, m.name)]
+        if len(lines) != 1:
+            raise SourceError(f"{file}: holds {len(lines)} lines{f' named {name!r}' if name else ''}, one is needed")
+        return lines[0].points_mm[0], lines[0].points_mm[1]
+
+    def markups(self, file: str) -> list[Markup]:
+        """The markups of a file."""
+        return self._once("markups", file, read_markups)
+
+    def segment(self, row: SegmentRow) -> Shape:
+        """One segment of a segmentation or label map as a distance field."""
+        segments = self._once("segments", file=row.file, read=read_segments)
+        try:
+            mask = segments.mask(row.name, row.label, row.threshold, row.max_gap_slices)
+            return SignedDistance(mask, segments.ras_from_image_mm)
+        except (SegmentError, ValueError) as fault:
+            raise SourceError(f"{row.file}: {fault}") from fault
+
+    def segments(self, file: str) -> Segments:
+        """A whole segmentation."""
+        return self._once("segments", file, read_segments)
+
+    def hash(self, file: str) -> str:
+        """SHA-256 of the file's bytes; SourceError when it is not there."""
+        if file not in self.files:
+            try:
+                self.files[file] = hashlib.sha256((self._folder / file).read_bytes()).hexdigest()
+            except OSError as fault:
+                raise SourceError(f"{file}: cannot be read: {fault.strerror}") from fault
+        return self.files[file]
+
+    def _once(self, kind: str, file: str, read: Callable[[Path], _T]) -> _T:
+        if (kind, file) not in self._read:
+            self.hash(file)
+            try:
+                self._read[kind, file] = read(self._folder / file)
+            except (MarkupsError, SegmentError) as fault:
+                raise SourceError(f"{file}: {fault}") from fault
+            except RecordedDataError as fault:
+                raise SourceError(f"{file}: {fault.field}: {fault.problem}") from fault
+        return cast(_T, self._read[kind, file])
