@@ -19,7 +19,7 @@ from devices.clock import SystemClock
 from devices.messages import Acknowledgement, AnyMessage, Command
 from devices.peer import NEVER_NS, Peer
 from sim.latency import Latencies
-from sim.links import Link, make_link
+from sim.links import Link, address_of, make_link
 from sim.scenario import LinkRow, Room
 from sim.timer import Timer
 
@@ -63,7 +63,7 @@ class Runner:
             link = make_link(row, self._clock, self._hearer(row.id), self._noter(row.id), self._loser(row.id))
             await link.start()
             self._links[row.id] = link
-        return {name: link.address for name, link in self._links.items()}
+        return {name: address_of(link) for name, link in self._links.items()}
 
     def go(self) -> None:
         """Let the peers live."""

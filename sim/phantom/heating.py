@@ -24,7 +24,7 @@ class HeatSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     beam: tuple[float, float, float] = (-1.0, 0.0, 0.0)  # from the transducer to the focus
     half_angle_deg: float = 20.0
     beam_start_mm: float = 90.0  # how far before the focus the beam enters the skin
-    vessel_flow: bool = True
+    perfused: bool = True
     arterial_c: float = 37.0
 
 
@@ -45,7 +45,7 @@ class HeatedTissue:
         points = self.grid.points_mm()
         self.labels = labels_at(body, points)
         perfusion = table("perfusion").copy()
-        if not settings.vessel_flow:
+        if not settings.perfused:
             perfusion[:] = 0
         self.solver = Bioheat(
             voxel_mm=settings.voxel_mm,
