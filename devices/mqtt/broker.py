@@ -49,12 +49,12 @@ class EmbeddedBroker:
 
 
 async def _serve(host: str, port: int) -> None:
-    broker = EmbeddedBroker(host, port)
-    await broker.start()
-    print(f"broker: mqtt://{broker.host}:{broker.port}", flush=True)
     ended = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    broker = EmbeddedBroker(host, port)
+    await broker.start()
+    print(f"broker: mqtt://{broker.host}:{broker.port}", flush=True)
     await ended.wait()
     await broker.stop()
 
