@@ -47,7 +47,7 @@ class StreamCounters:
 
 @dataclass(slots=True)
 class PeerCounters:
-    """Of one peer: totals and its streams by device name."""
+    """Of one peer: totals, what it sends by device name, what it is sent by type and name."""
 
     received: int = 0
     sent: int = 0
@@ -59,13 +59,22 @@ class PeerCounters:
     gaps: int = 0
     queued_bytes: int = 0
     streams: dict[str, StreamCounters] = field(default_factory=dict)
+    outgoing: dict[str, StreamCounters] = field(default_factory=dict)
 
     def stream(self, name: str) -> StreamCounters:
-        """The counters of a stream, made when first asked for."""
-        found = self.streams.get(name)
-        if found is None:
-            found = self.streams[name] = StreamCounters()
-        return found
+        """The counters of an incoming stream, made when first asked for."""
+        return _of(self.streams, name)
+
+    def outgoing_stream(self, name: str) -> StreamCounters:
+        """The counters of an outgoing stream, made when first asked for."""
+        return _of(self.outgoing, name)
+
+
+def _of(streams: dict[str, StreamCounters], name: str) -> StreamCounters:
+    found = streams.get(name)
+    if found is None:
+        found = streams[name] = StreamCounters()
+    return found
 
 
 @dataclass(slots=True)

@@ -99,6 +99,11 @@ class Decoder:
         """True while a message has begun and not ended: its deadline runs."""
         return self._end > self._start or self._body is not None
 
+    @property
+    def fault(self) -> RemoteProtocolError | None:
+        """The fault that ended this decoder, also while it still waits to be raised."""
+        return self._fault
+
     def feed(self, data: Buffer) -> list[Wire]:
         """Messages completed by `data`. Those before a fault are returned; the next call raises the fault."""
         self._raise_fault()
@@ -203,7 +208,11 @@ class Decoder:
     def _read(self, header: Header, body: memoryview) -> Wire:
         if crc64.ecma_182(body) != header.crc:
             raise RemoteProtocolError(f"{header.type_name} {header.device_name!r}: wrong CRC")
-        common: dict[str, Any] = {"device_name": header.device_name, "timestamp": header.timestamp}
+        common: dict[str, Any] = {
+            "device_name": header.device_name,
+            "timestamp": header.timestamp,
+            "wire_bytes": HEADER_SIZE + header.body_size,
+        }
         content = body
         if header.version == 2:
             trailer = read_extended(body, self._limits.metadata_keys, self._limits.metadata_bytes)

@@ -10,7 +10,7 @@
 | Status | STATUS | |
 | Text | STRING | |
 | Reading, Metrics | STRING with JSON, `type` = reading, metrics | |
-| Alert | STATUS (code by priority, error name = priority or CLEARED, subcode = sequence), STRING `Alert` of JSON | Kind |
+| Alert | STATUS (code, error name = priority or CLEARED, subcode = sequence), STRING `Alert` of JSON | Kind |
 | Command, Acknowledgement | COMMAND, RTS_COMMAND | Status (acknowledgements) |
 | Unknown | its own type and body | |
 
@@ -71,8 +71,8 @@ from devices.quality import Quality
 ALERT_NAME = "Alert"
 _NAME_BYTES = 20
 _PARTS = {np.dtype("c8"): np.dtype("f4"), np.dtype("c16"): np.dtype("f8")}
-# igtlStatusMessage.h: 1 OK, 2 unknown error, 3 panic mode (emergency), 18 hardware failure.
-_ALERT_CODE = {Priority.HIGH: 3, Priority.MEDIUM: 18, Priority.LOW: 2}
+# igtlStatusMessage.h: 1 OK, 2 error without a code of its own, 3 panic mode (emergency).
+_ALERT_CODE = {Priority.HIGH: 3, Priority.MEDIUM: 2, Priority.LOW: 2}
 
 
 class Withheld(LocalProtocolError):

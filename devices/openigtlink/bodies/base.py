@@ -16,6 +16,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """One OpenIGTLink message. `timestamp` is the raw 64-bit value, kept exactly.
 
     `metadata` None = a version 2 message without a metadata table, or any version 1 message.
+    `wire_bytes` is what a received message took on the wire, header included.
     """
 
     TYPE: ClassVar[str] = ""
@@ -25,6 +26,7 @@ class Wire(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     header_version: int = 1
     message_id: int = 0
     metadata: tuple[Metadata, ...] | None = None
+    wire_bytes: int = 0
 
     @property
     def type_name(self) -> str:

@@ -1,0 +1,378 @@
+"""The OpenIGTLink link: serves many peers, or keeps a connection to one, on the running asyncio loop.
+
+`on_message` is called in the loop's thread at the arrival of a message's last byte; `send` never
+blocks. A slow peer costs its own bounded queue: of poses, images and metrics it gets the newest
+only, and what was replaced is counted. Alerts that are not cleared are told again to a peer that
+comes late. Queries are answered here, from what was sent last:
+
+| a peer sends | it gets |
+|---|---|
+| GET_<type> [name] | the last of that type [and name], or "no data" (TRANSFORM: STATUS 4 NOT_FOUND) |
+| GET_CAPABIL | the message types understood |
+| GET_IMGMETA, GET_TDATA, GET_QTDATA | every image stream; every tool with its last pose |
+| GET_BIND [types and names] | the last of each in one message |
+| COMMAND `DEVICES` | RTS_COMMAND: every stream by type and name, as JSON |
+| STT_TDATA, STT_QTDATA | RTS_, then all poses of each interval in one message instead of TRANSFORM |
+| STT_<type>, STP_<type> | RTS_, then that type at most once per interval and stream; no more of it |
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+from devices.clock import Clock
+from devices.errors import LinkError, LocalProtocolError, RemoteProtocolError
+from devices.messages import Alert, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose, Reading
+from devices.openigtlink import answers
+from devices.openigtlink import bodies as b
+from devices.openigtlink.bodies.queries import query_name
+from devices.openigtlink.connection import Connection
+from devices.openigtlink.counters import LinkCounters
+from devices.openigtlink.framer import Budget, encode
+from devices.openigtlink.incoming import to_domain
+from devices.openigtlink.naming import Naming
+from devices.openigtlink.outgoing import Withheld, to_wire
+from devices.openigtlink.sendqueue import Packet
+from devices.openigtlink.settings import OpenIGTLinkSettings
+from devices.openigtlink.subscriptions import SUBJECT
+
+OnMessage = Callable[[AnyMessage], None]
+OnChange = Callable[[bool, str, str], None]
+OnLoss = Callable[[str, int, str], None]
+
+_NEWEST_ONLY = (Pose, GuidedPose, Image, Overlay, Metrics, Reading)
+_HOUSEKEEPING_S = 0.05
+_REPORT_S = 1.0
+_STOP_S = 0.3
+_MAX_STREAMS = 1024
+_LARGE = 64 * 1024
+
+
+class OpenIGTLinkLink:
+    """One link as `settings` say. Everything runs in the loop that called `start`."""
+
+    def __init__(
+        self,
+        settings: OpenIGTLinkSettings,
+        *,
+        clock: Clock,
+        on_message: OnMessage,
+        on_change: OnChange,
+        on_loss: OnLoss,
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.budget = Budget(settings.in_flight_bytes)
+        self.counters = LinkCounters()
+        self.address: tuple[str, int] = (settings.host, settings.port)
+        self._on_message = on_message
+        self._on_change = on_change
+        self._on_loss = on_loss
+        self._naming = Naming(settings.default_frame, settings.image_frame, settings.point_frame)
+        self._connections: set[Connection] = set()
+        self._latest: answers.Latest = {}
+        self._losses: Counter[tuple[str, str]] = Counter()
+        self._server: asyncio.Server | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """The peers connected now, as host:port."""
+        return tuple(connection.peer for connection in self._connections)
+
+    async def start(self) -> None:
+        """Listen, or begin to connect. LinkError where the address cannot be listened on."""
+        loop = asyncio.get_running_loop()
+        settings = self.settings
+        if settings.mode == "listen":
+            try:
+                self._server = await loop.create_server(
+                    lambda: Connection(self), settings.host, settings.port, backlog=1024, ssl=settings.tls
+                )
+            except OSError as fault:
+                raise LinkError(
+                    f"link {settings.id!r} cannot listen on {settings.host}:{settings.port}: {fault}"
+                ) from fault
+            self.address = self._server.sockets[0].getsockname()[:2]
+        else:
+            self._tasks.append(loop.create_task(self._keep_connected()))
+        self._tasks.append(loop.create_task(self._keep_house()))
+        for task in self._tasks:
+            task.add_done_callback(self._task_ended)
+
+    async def stop(self) -> None:
+        """Send what can be sent at once, close everything, report what is still to be reported."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        ends = await asyncio.gather(*tasks, return_exceptions=True)
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+        connections = list(self._connections)
+        for connection in connections:
+            connection.close("the link was stopped", at_once=False)
+        if connections:
+            await asyncio.wait([connection.closed for connection in connections], timeout=_STOP_S)
+        for connection in list(self._connections):
+            connection.close("the link was stopped")
+        if self._connections:
+            await asyncio.wait([connection.closed for connection in self._connections])
+        self._report_losses()
+        for end in ends:
+            if isinstance(end, Exception):
+                raise end
+
+    def send(self, message: AnyMessage, urgent: bool = False) -> None:
+        """Send to every peer that wants it; never blocks. `urgent` goes first and is never replaced."""
+        if isinstance(message, Command) and not self.settings.carries_commands:
+            self._lose(message.name, 1, "commands need loopback or TLS")
+            return
+        self._remember(message)
+        if not self._connections:
+            return
+        now_s = asyncio.get_running_loop().time()
+        packets: dict[int, list[Packet] | LocalProtocolError] = {}
+        for connection in list(self._connections):
+            if connection.subscriptions.bundle and isinstance(message, Pose | GuidedPose):
+                self._bundle(connection, message, now_s)
+            elif connection.subscriptions.admits(message, now_s):
+                version = connection.version
+                if version not in packets:
+                    packets[version] = self._pack(message, version)
+                self._offer(connection, message.name, packets[version], urgent)
+
+    def _remember(self, message: AnyMessage) -> None:
+        subject = "ALERT" if isinstance(message, Alert) else SUBJECT.get(type(message))
+        if subject is None:
+            return
+        name = message.name
+        if isinstance(message, GuidedPose):
+            name = f"{message.tool}ToRAS"
+        elif isinstance(message, Overlay):
+            name = message.view
+        key = (subject, name)
+        known = self._latest.pop(key, None)  # the newest stands last
+        if known is not None or len(self._latest) < _MAX_STREAMS:
+            self._latest[key] = message
+
+    def _pack(self, message: AnyMessage, version: int) -> list[Packet] | LocalProtocolError:
+        try:
+            newest_only = isinstance(message, _NEWEST_ONLY)
+            return [_packet(wire, newest_only) for wire in to_wire(message, version)]
+        except LocalProtocolError as fault:
+            if not isinstance(fault, Withheld):
+                self._lose(message.name, 1, f"cannot be sent: {fault}")
+            return fault
+
+    def _offer(
+        self, connection: Connection, name: str, packets: list[Packet] | LocalProtocolError, urgent: bool
+    ) -> None:
+        if isinstance(packets, LocalProtocolError):
+            connection.counters.outgoing_stream(name).withheld += 1
+            connection.counters.withheld += 1
+            self.counters.withheld += 1
+            return
+        for packet in packets:
+            if packet.newest_only and packet.size > _LARGE and self._in_flight() > self.settings.in_flight_bytes:
+                self._drop(connection, name, 1, "too many bytes in flight")
+                continue
+            replaced = connection.offer(packet, urgent)
+            if replaced > 0:
+                self._drop(connection, name, replaced, "replaced by a newer one for a slow peer")
+            elif replaced < 0:
+                self._drop(connection, name, 1, "send queue full")
+                if not packet.newest_only:
+                    connection.close(f"send queue over {self.settings.queue_bytes} bytes")
+
+    def _in_flight(self) -> int:
+        return self.budget.used + sum(connection.queued_bytes for connection in self._connections)
+
+    def _bundle(self, connection: Connection, pose: Pose | GuidedPose, now_s: float) -> None:
+        """Keep the pose for the peer's next TDATA; the first one schedules it."""
+        subscriptions = connection.subscriptions
+        if not subscriptions.pending:
+            due = max(now_s, subscriptions.bundle_due)
+            asyncio.get_running_loop().call_at(due, self._send_bundle, connection)
+        elif pose.name in subscriptions.pending:
+            self._drop(connection, pose.name, 1, "replaced by a newer one before the peer's interval")
+        subscriptions.pending[pose.name] = pose
+
+    def _send_bundle(self, connection: Connection) -> None:
+        subscriptions = connection.subscriptions
+        if connection not in self._connections or not subscriptions.bundle or not subscriptions.pending:
+            return
+        poses = list(subscriptions.pending.values())
+        subscriptions.pending.clear()
+        subscriptions.bundle_due = asyncio.get_running_loop().time() + subscriptions.bundle_interval_s
+        wire = answers.bundle(subscriptions.bundle, "Tools", poses, connection.version)
+        self._offer(connection, subscriptions.bundle, [_packet(wire, True)], False)
+
+    # --- called by connections
+
+    def connected(self, connection: Connection, host: str) -> None:
+        """A peer has come: let it in or turn it away, and tell it what still stands."""
+        settings = self.settings
+        if settings.mode == "listen":
+            refusal = "" if settings.allows(host) else "its address is not allowed"
+            if len(self._connections) >= settings.max_clients:
+                refusal = f"there are {settings.max_clients} clients already"
+            if refusal:
+                self.counters.refused += 1
+                connection.close(f"refused: {refusal}")
+                self._lose(connection.peer, 1, f"refused: {refusal}")
+                return
+        self._connections.add(connection)
+        self.counters.connected += 1
+        self.counters.peers[connection.peer] = connection.counters
+        self._on_change(True, connection.peer, "connected")
+        for (subject, name), message in self._latest.items():
+            if subject == "ALERT" and isinstance(message, Alert) and message.state != "cleared":
+                self._offer(connection, name, self._pack(message, connection.version), True)
+
+    def disconnected(self, connection: Connection, unsent: int) -> None:
+        """A peer has gone; `unsent` packets with it."""
+        if connection not in self._connections:
+            return
+        self._connections.discard(connection)
+        self.counters.peers.pop(connection.peer, None)
+        self.counters.closed[connection.reason] = self.counters.closed.get(connection.reason, 0) + 1
+        if unsent:
+            self._lose(connection.peer, unsent, "not sent before the peer went")
+        self._on_change(False, connection.peer, connection.reason)
+
+    def sent(self, connection: Connection, packet: Packet) -> None:
+        """Count a packet that was handed to the socket."""
+        for counters in (connection.counters, self.counters):
+            counters.sent += 1
+            counters.bytes_out += packet.size
+        connection.counters.outgoing_stream(packet.stream).sent += 1
+
+    def rejected(self, connection: Connection, fault: RemoteProtocolError) -> None:
+        """A peer broke the protocol: count it, say why, close it. Nothing else stops."""
+        connection.counters.rejected += 1
+        self.counters.rejected += 1
+        self._on_loss(connection.peer, 1, f"rejected: {fault}")
+        connection.close(f"broke the protocol: {fault}")
+
+    def heard(self, connection: Connection, wire: b.Wire, now_ns: int) -> None:
+        """A message has come whole. RemoteProtocolError where it makes no sense."""
+        if wire.header_version == 2 and self.settings.header_version is None:
+            connection.version = 2
+        counters = connection.counters
+        counters.received += 1
+        self.counters.received += 1
+        if isinstance(wire, b.Query):
+            self._reply(connection, wire)
+            return
+        messages = to_domain(wire, now_ns, self._naming)
+        for message in messages:
+            if len(counters.streams) >= self.settings.max_devices and message.name not in counters.streams:
+                raise RemoteProtocolError(f"more than {self.settings.max_devices} device names")
+            stream = counters.stream(message.name)
+            stream.arrived(wire.wire_bytes, now_ns, message.device_time_ns)
+            if isinstance(message, Pose | Image) and message.number >= 0:
+                before = stream.gaps
+                stream.numbered(message.number)
+                counters.gaps += stream.gaps - before
+                self.counters.gaps += stream.gaps - before
+            elif isinstance(message, Command) and not self._takes(connection, message):
+                continue
+            self._on_message(message)
+
+    def _takes(self, connection: Connection, command: Command) -> bool:
+        """True where a command goes on to the room; the question for devices is answered here."""
+        if command.verb == "DEVICES":
+            wire = answers.device_list(command.command_id, self._latest, connection.version)
+            self._offer(connection, command.name, [_packet(wire, False)], False)
+            return False
+        if not self.settings.carries_commands:
+            raise RemoteProtocolError("commands are not taken in the open on a network: use loopback or TLS")
+        return True
+
+    def _reply(self, connection: Connection, query: b.Query) -> None:
+        if query.verb == "GET":
+            wires = answers.answer(query, self._latest, connection.version)
+        else:
+            subscriptions = connection.subscriptions
+            if query.verb == "STT":
+                known = subscriptions.start(query.subject, query.interval_ns)
+            else:
+                known = subscriptions.stop(query.subject)
+            name = query_name("RTS", query.subject)
+            status = 0 if known else 1
+            version = connection.version
+            wires = [b.Answer(name_of_type=name, status=status, device_name=query.device_name, header_version=version)]
+        self._offer(connection, query.device_name or query.subject, [_packet(wire, False) for wire in wires], False)
+
+    # --- losses, deadlines, reconnection
+
+    def _drop(self, connection: Connection, name: str, count: int, reason: str) -> None:
+        connection.counters.dropped += count
+        connection.counters.outgoing_stream(name).dropped += count
+        self.counters.dropped += count
+        self._losses[(name, reason)] += count
+
+    def _lose(self, name: str, count: int, reason: str) -> None:
+        self.counters.dropped += count
+        self._losses[(name, reason)] += count
+
+    def _report_losses(self) -> None:
+        losses, self._losses = self._losses, Counter()
+        for (stream, reason), count in losses.items():
+            self._on_loss(stream, count, reason)
+
+    def _task_ended(self, task: "asyncio.Task[None]") -> None:
+        """A task that died of a fault must be heard of at once, not when the link is stopped."""
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"link {self.settings.id!r} lost a task", "exception": fault, "task": task}
+            )
+
+    async def _keep_house(self) -> None:
+        loop = asyncio.get_running_loop()
+        report_at = loop.time() + _REPORT_S
+        while True:
+            due = loop.time() + _HOUSEKEEPING_S
+            await asyncio.sleep(_HOUSEKEEPING_S)
+            late_s = loop.time() - due
+            for connection in list(self._connections):
+                if late_s > _HOUSEKEEPING_S:
+                    connection.forgive(late_s)
+                if reason := connection.overdue():
+                    connection.close(reason)
+            if loop.time() >= report_at:
+                report_at = loop.time() + _REPORT_S
+                self._report_losses()
+
+    async def _keep_connected(self) -> None:
+        settings = self.settings
+        loop = asyncio.get_running_loop()
+        peer = f"{settings.host}:{settings.port}"
+        pause_s, told = settings.backoff_first_s, ""
+        while True:
+            try:
+                async with asyncio.timeout(settings.connect_timeout_s):
+                    _, connection = await loop.create_connection(
+                        lambda: Connection(self), settings.host, settings.port, ssl=settings.tls
+                    )
+            except (OSError, TimeoutError) as fault:
+                reason = f"cannot connect: {fault or 'no answer'}"
+                if reason != told:
+                    told = reason
+                    self._on_change(False, peer, reason)
+            else:
+                told = ""
+                began = loop.time()
+                await asyncio.wait([connection.closed])
+                if loop.time() - began > settings.backoff_most_s:
+                    pause_s = settings.backoff_first_s
+            if not settings.reconnect:
+                return
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, settings.backoff_most_s)
+
+
+def _packet(wire: b.Wire, newest_only: bool) -> Packet:
+    buffers = encode(wire)
+    return Packet(f"{wire.type_name}/{wire.device_name}", buffers, sum(len(part) for part in buffers), newest_only)
