@@ -152,7 +152,6 @@ class Core:
 
     def _act(self, event: Act) -> Iterable[Effect]:
         verdict, effects = self._carry_out(event)
-        self.texts: dict[tuple[str, str], str] = {}  # newest text of each (link, name), e.g. consumers' reports
         self.last_verdict = verdict
         return effects
 

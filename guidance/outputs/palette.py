@@ -29,4 +29,5 @@ def temperature_rgb(temperature_c: NDArray[np.float32]) -> NDArray[np.uint8]:
     """Colours (..., 3) uint8 of temperatures in degC on the fixed scale; NaN is coloured as its low end."""
     low, high = SCALE_C
     index = np.nan_to_num((temperature_c - low) * (255.0 / (high - low)), nan=0.0).clip(0, 255).astype(np.uint8)
-    return _INFERNO[index]
+    colours: NDArray[np.uint8] = _INFERNO[index]
+    return colours

@@ -11,17 +11,16 @@ from guidance.plan import Plan, load_plan
 MAX_BYTES = 64 * 1024 * 1024
 
 
-def embed_plan(plan: Plan) -> dict[str, Any]:
-    """The plan's files as JSON values: names relative to their common folder, bytes in base64."""
-    paths = [Path(name) for name in plan.files]
-    folder = paths[0].parent
-    outside = [str(path) for path in paths if not path.is_relative_to(folder)]
+def embed_plan(plan: Plan, folder: Path) -> dict[str, Any]:
+    """The plan's files, which lie in `folder` or below, as JSON values: bytes in base64, the plan's own file first."""
+    paths = {name: (folder / name).resolve() for name in plan.files}
+    outside = [name for name, path in paths.items() if not path.is_relative_to(folder.resolve())]
     if outside:
-        raise RecordingError(f"{paths[0]}: files of a recorded plan must lie beside it or below, not {outside}")
-    total = sum(path.stat().st_size for path in paths)
+        raise RecordingError(f"{folder}: files of a recorded plan must lie beside it or below, not {outside}")
+    total = sum(path.stat().st_size for path in paths.values())
     if total > MAX_BYTES:
-        raise RecordingError(f"{paths[0]}: the plan's files are {total} bytes; a recording carries {MAX_BYTES} at most")
-    files = {str(path.relative_to(folder)): base64.b64encode(path.read_bytes()).decode() for path in paths}
+        raise RecordingError(f"{folder}: the plan's files are {total} bytes; a recording carries {MAX_BYTES} at most")
+    files = {name: base64.b64encode(path.read_bytes()).decode() for name, path in paths.items()}
     return {"content_sha256": plan.content_sha256, "files": files}
 
 

@@ -34,7 +34,7 @@ class Histogram:
         for index, number in enumerate(self._bins):
             seen += number
             if seen >= wanted and number:
-                upper_ns = _LOWEST_NS * 2.0 ** (index / _PER_OCTAVE)
+                upper_ns = _LOWEST_NS * math.pow(2.0, index / _PER_OCTAVE)
                 return min(upper_ns, self.max_ns) / 1e6
         return self.max_ns / 1e6
 

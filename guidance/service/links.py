@@ -1,0 +1,104 @@
+"""Links of a room: from the configuration's rows to sockets. One table from kind to builder."""
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from devices.clock import Clock
+from devices.errors import LocalProtocolError
+from devices.messages import AnyMessage
+from devices.mqtt.link import MqttLink
+from devices.mqtt.outbox import Outbox
+from devices.mqtt.settings import MqttSettings
+from devices.openigtlink.link import OpenIGTLinkLink
+from devices.openigtlink.settings import OpenIGTLinkSettings
+from devices.zeromq.link import ZeroMQLink
+from devices.zeromq.settings import ZeroMQSettings
+from guidance.errors import SettingsError
+from guidance.settings import Link
+
+
+class AnyLink(Protocol):
+    """What every link can do; none of it blocks."""
+
+    @property
+    def address(self) -> str | tuple[str, int]:
+        """Where it is bound or connected to."""
+        ...
+
+    async def start(self) -> None:
+        """Open sockets."""
+        ...
+
+    async def stop(self) -> None:
+        """Close sockets."""
+        ...
+
+    def send(self, message: AnyMessage, urgent: bool = False) -> None:
+        """Queue or write one message."""
+        ...
+
+
+class Ears:
+    """Who hears of a link: messages, ups and downs, losses. Bound to the link's id once."""
+
+    def __init__(
+        self,
+        link: str,
+        on_message: Callable[[str, AnyMessage], None],
+        on_change: Callable[[str, bool, str, str], None],
+        on_loss: Callable[[str, str, int, str], None],
+    ) -> None:
+        self.on_message = lambda message: on_message(link, message)
+        self.on_change = lambda up, peer, reason: on_change(link, up, peer, reason)
+        self.on_loss = lambda stream, count, reason: on_loss(link, stream, count, reason)
+
+
+def build(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
+    """The link of one row; SettingsError names the row and what is wrong with it."""
+    try:
+        return _BUILDERS[row.kind](row, room, clock, ears, outbox)
+    except (TypeError, ValueError, LocalProtocolError) as fault:
+        raise SettingsError(f"links.{row.id}", [str(fault)]) from fault
+
+
+def _openigtlink(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
+    host, port = _split(row.address)
+    settings = OpenIGTLinkSettings(
+        id=row.id,
+        mode=row.mode,
+        host=host,
+        port=port,
+        default_frame=row.default_frame,
+        reconnect=row.reconnect,
+        **row.options,  # type: ignore[arg-type]
+    )
+    return OpenIGTLinkLink(
+        settings, clock=clock, on_message=ears.on_message, on_change=ears.on_change, on_loss=ears.on_loss
+    )
+
+
+def _zeromq(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
+    endpoint = f"tcp://{row.address}"
+    sockets: dict[str, Any] = {"publish": endpoint} if row.mode == "listen" else {"subscribe": (endpoint,)}
+    settings = ZeroMQSettings(room=room, **(sockets | row.options))
+    return ZeroMQLink(settings, clock=clock, on_message=ears.on_message, on_change=ears.on_change, on_loss=ears.on_loss)
+
+
+def _mqtt(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
+    host, port = _split(row.address)
+    settings = MqttSettings(room=room, host=host, port=port, **row.options)  # type: ignore[arg-type]
+    return MqttLink(
+        settings, clock=clock, on_message=ears.on_message, on_change=ears.on_change, on_loss=ears.on_loss, outbox=outbox
+    )
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host, int(port)
+
+
+_BUILDERS: dict[str, Callable[[Link, str, Clock, Ears, Outbox], AnyLink]] = {
+    "openigtlink": _openigtlink,
+    "zeromq": _zeromq,
+    "mqtt": _mqtt,
+}

@@ -1,0 +1,125 @@
+"""The room, live: links and lanes around the core, every step recorded in the order it was taken."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from devices.clock import Clock
+from devices.messages import AnyMessage
+from devices.mqtt.outbox import Outbox
+from guidance.core import Core
+from guidance.events import Act, AnyEvent, Arrival, Effect, Job, JobDone, LinkChange, Loss, Send, Tick
+from guidance.lanes import LANES, Workbench, replaced
+from guidance.recording.writer import Recorder
+from guidance.service.lanes import LaneThread
+from guidance.service.links import AnyLink, Ears, build
+from guidance.service.meter import Meter
+
+IMAGES = frozenset({"ultrasound", "thermometry", "cine", "xray"})
+Watcher = Callable[[AnyEvent, Sequence[Effect]], None]
+
+
+class Room:
+    """Drives one core over sockets. `watchers` (console, metrics) see every step after it was carried out."""
+
+    def __init__(self, core: Core, clock: Clock, outbox: Outbox, recorder: Recorder | None = None) -> None:
+        self.core = core
+        self.clock = clock
+        self.recorder = recorder
+        self.watchers: list[Watcher] = []
+        settings = core.settings
+        self.meter = Meter(frozenset(row.name for row in settings.streams if row.kind in IMAGES))
+        self.links: dict[str, AnyLink] = {
+            row.id: build(row, settings.room, clock, Ears(row.id, self._message, self._change, self._lost), outbox)
+            for row in settings.links
+        }
+        self.lanes: dict[str, LaneThread] = {}
+        self._pending: deque[AnyEvent] = deque()
+        self._busy = False
+        self._tick_ns = round(settings.tick_ms * 1e6)
+        self._due_ns = 0
+        self._timer: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Start lanes and links, then the tick."""
+        workbench = Workbench(self.core.settings, self.core.plan)
+        self.lanes = {name: LaneThread(name, workbench, self.clock, self._finished) for name in LANES}
+        for link in self.links.values():
+            await link.start()
+        self._due_ns = self.clock.now_ns()
+        self._tick()
+
+    async def stop(self) -> None:
+        """Stop the tick, the links, the lanes and the recorder, in this order."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for link in self.links.values():
+            await link.stop()
+        for lane in self.lanes.values():
+            await asyncio.to_thread(lane.close)
+        if self.recorder is not None:
+            await asyncio.to_thread(self.recorder.close)
+
+    def act(self, verb: str, actor: str, **values: float | int | str | bool) -> None:
+        """An operator's act from the console, already authenticated."""
+        self.handle(Act(now_ns=self.clock.now_ns(), verb=verb, actor=actor, values=values))
+
+    def handle(self, event: AnyEvent) -> None:
+        """Take one event through the core and carry out its effects; events that follow from it come after it."""
+        self._pending.append(event)
+        if self._busy:
+            return
+        self._busy = True
+        try:
+            while self._pending:
+                self._step(self._pending.popleft())
+        finally:
+            self._busy = False
+
+    def _step(self, event: AnyEvent) -> None:
+        effects = self.core.accept(event)
+        for effect in effects:
+            if isinstance(effect, Send):
+                self.links[effect.link].send(effect.message, effect.urgent)
+                self.meter.sent(event, effect, self.clock.now_ns())
+            else:
+                self._submit(effect)
+        self.meter.finished(event)
+        if self.recorder is not None:
+            self.recorder.append(event, effects)
+        for watcher in self.watchers:
+            watcher(event, effects)
+
+    def _submit(self, job: Job) -> None:
+        self.meter.submitted(job)
+        old = self.lanes[job.lane].submit(job)
+        if old is not None:
+            self._pending.append(replaced(old, self.clock.now_ns()))
+
+    def _message(self, link: str, message: AnyMessage) -> None:
+        self.handle(Arrival(now_ns=message.receive_time_ns, link=link, message=message))
+
+    def _change(self, link: str, up: bool, peer: str, reason: str) -> None:
+        self.handle(LinkChange(now_ns=self.clock.now_ns(), link=link, up=up, peer=peer, reason=reason))
+
+    def _lost(self, link: str, stream: str, count: int, reason: str) -> None:
+        self.handle(Loss(now_ns=self.clock.now_ns(), link=link, stream=stream, count=count, reason=reason))
+
+    def _finished(self, done: JobDone) -> None:
+        self.handle(msgspec.structs.replace(done, now_ns=self.clock.now_ns()))
+
+    def _tick(self) -> None:
+        now_ns = self.clock.now_ns()
+        self.meter.loop_late.add(max(now_ns - self._due_ns, 0))
+        self.handle(Tick(now_ns=now_ns, wall_ns=self.clock.wall_ns()))
+        self._due_ns = max(self._due_ns + self._tick_ns, now_ns)
+        self._timer = asyncio.get_running_loop().call_later((self._due_ns - now_ns) / 1e9, self._tick)
+
+    def describe(self) -> dict[str, str]:
+        """Addresses of all links, for people and for programs that connect."""
+        return {
+            name: link.address if isinstance(link.address, str) else ":".join(map(str, link.address))
+            for name, link in self.links.items()
+        }

@@ -1,0 +1,32 @@
+"""`guidance run`: the service from a configuration file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from guidance.errors import SettingsError
+from guidance.service.session import Session, config_file, load_room, on_signals
+from guidance.settings import RoomSettings
+
+
+def with_addresses(settings: RoomSettings, addresses: Mapping[str, str]) -> RoomSettings:
+    """The settings with other addresses for some links; SettingsError names unknown links."""
+    known = {row.id for row in settings.links}
+    unknown = [f"links: there is no link {name!r} (have {sorted(known)})" for name in addresses if name not in known]
+    if unknown:
+        raise SettingsError("addresses", unknown)
+    links = tuple(row.model_copy(update={"address": addresses.get(row.id, row.address)}) for row in settings.links)
+    return settings.model_copy(update={"links": links})
+
+
+async def serve(
+    config: str, duration_s: float | None, record: Path | None, addresses: Mapping[str, str]
+) -> dict[str, Any]:
+    """Run one room and return its summary."""
+    settings, plan, limits = load_room(config_file("procedures", config))
+    settings = with_addresses(settings, addresses)
+    async with Session(settings, plan, limits, record) as session:
+        on_signals(session.end)
+        for name, address in session.room.describe().items():
+            print(f"link {name}: {address}", flush=True)
+        return await session.run(duration_s)

@@ -1,0 +1,146 @@
+"""One session of the service: set up from a configuration, run, summed up."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from devices.clock import SystemClock
+from devices.mqtt.broker import EmbeddedBroker
+from devices.mqtt.outbox import MemoryOutbox
+from guidance.core import Core
+from guidance.errors import SettingsError
+from guidance.events import AnyEvent, Effect
+from guidance.plan import Plan, load_plan
+from guidance.recording.header import make_header
+from guidance.recording.plan_copy import embed_plan
+from guidance.recording.writer import Recorder
+from guidance.safety.limits import Limit, load_limits
+from guidance.service.room import Room
+from guidance.service.summary import Logbook, summarise
+from guidance.settings import RoomSettings, load_settings
+
+SWITCH_S = 0.0005  # how long another thread may hold the interpreter before the loop gets it back
+COLLECT_S = 30.0
+
+
+def config_file(kind: str, name_or_path: str) -> Path:
+    """A file, or a name in `config/<kind>` of a clone or of the installed wheel."""
+    path = Path(name_or_path)
+    if path.suffix == ".toml":
+        return path
+    folder = Path(str(resources.files("config"))) / kind
+    found = folder / f"{name_or_path}.toml"
+    if not found.is_file():
+        have = sorted(row.stem for row in folder.glob("*.toml"))
+        raise SettingsError(name_or_path, [f"is neither a .toml file nor one of {have}"])
+    return found
+
+
+def load_room(path: Path) -> tuple[RoomSettings, Plan | None, dict[str, Limit]]:
+    """Settings, plan and limits of a room; SettingsError or PlanError with every fault."""
+    settings = load_settings(path)
+    plan = load_plan(Path(settings.plan)) if settings.plan else None
+    return settings, plan, load_limits(config_file("safety", "limits"), settings.limits)
+
+
+def recording_header(settings: RoomSettings, plan: Plan | None, limits: dict[str, Limit]) -> dict[str, Any]:
+    """What a recording must carry so that a replay needs nothing else."""
+    return make_header(
+        settings.model_dump(mode="json"),
+        limits={name: msgspec.to_builtins(limit) for name, limit in limits.items()},
+        plan=embed_plan(plan, Path(settings.plan).parent) if plan and settings.plan else None,
+    )
+
+
+class Session:
+    """A room that runs until it is told to end. `async with` opens and closes everything."""
+
+    def __init__(
+        self, settings: RoomSettings, plan: Plan | None, limits: dict[str, Limit], record: Path | None = None
+    ) -> None:
+        """`record`: the operator's own choice of a file; otherwise a name is generated in the settings' folder."""
+        self.clock = SystemClock()
+        self.core = Core(settings, plan, limits)
+        self._record = record
+        self._header = recording_header(settings, plan, limits)
+        self._ended = asyncio.Event()
+        self._live = asyncio.Event()
+        self._brokers: list[EmbeddedBroker] = []
+        self._collector: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> "Session":
+        settings = self.core.settings
+        recorder = self._recorder()
+        for row in settings.links:
+            if row.kind == "mqtt" and row.mode == "listen":
+                host, _, port = row.address.rpartition(":")
+                broker = EmbeddedBroker(host, int(port))
+                await broker.start()
+                self._brokers.append(broker)
+        self.room = Room(self.core, self.clock, MemoryOutbox(), recorder)
+        self.book = Logbook(self.room)
+        self.room.watchers.append(self._see)
+        await self.room.start()
+        sys.setswitchinterval(SWITCH_S)
+        gc.collect()
+        gc.freeze()
+        gc.disable()
+        self._collector = asyncio.create_task(self._collect())
+        self.started_ns = self.clock.now_ns()
+        return self
+
+    def _recorder(self) -> Recorder | None:
+        if self._record is not None:
+            return Recorder(self._record.parent, self._header, name=self._record.name)
+        row = self.core.settings.recording
+        return Recorder(Path(row.folder), self._header) if row.enabled else None
+
+    async def __aexit__(self, *exc: object) -> None:
+        if self._collector is not None:
+            self._collector.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._collector
+        gc.enable()
+        await self.room.stop()
+        for broker in self._brokers:
+            await broker.stop()
+
+    async def _collect(self) -> None:
+        while True:
+            await asyncio.sleep(COLLECT_S)
+            gc.collect(1)
+
+    def end(self) -> None:
+        """Ask `run` to return."""
+        self._ended.set()
+        self._live.set()
+
+    def _see(self, event: AnyEvent, effects: Sequence[Effect]) -> None:
+        if not self._live.is_set() and all(state.received for state in self.core.streams.values()):
+            self._live.set()
+
+    async def all_live(self) -> None:
+        """Return once every stream has spoken, or `end` was called."""
+        await self._live.wait()
+
+    async def run(self, duration_s: float | None) -> dict[str, Any]:
+        """Run for `duration_s` (None: until `end`) and return the summary."""
+        began_ns = self.clock.now_ns()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ended.wait(), duration_s)
+        return summarise(self.room, self.book, (self.clock.now_ns() - began_ns) / 1e9)
+
+
+def on_signals(end: Callable[[], None]) -> None:
+    """SIGINT and SIGTERM end the session; further ones change nothing."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
