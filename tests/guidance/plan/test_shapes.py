@@ -131,7 +131,7 @@ def test_mask_takes_the_voxels_whose_centre_is_inside() -> None:
     size = (12, 40, 30)
     k, j, i = np.indices(size)
     centers = np.stack([i, j, k], axis=-1).reshape(-1, 3) @ geometry[:3, :3].T + geometry[:3, 3]
-    for shape in (BOX, Sphere(np.array([0.0, 0, 0]), 11), Capsule(np.zeros(3), np.array([9.0, 9, 9]), 5)):
+    for shape in (BOX, Sphere(np.array([0.0, 0, 0]), 11.03), Capsule(np.zeros(3), np.array([9.0, 9, 9]), 5.01)):
         expected = (signed_distance_mm(shape, centers) <= 0).reshape(size)
         assert expected.any()
         assert np.array_equal(mask(shape, geometry, size), expected)
