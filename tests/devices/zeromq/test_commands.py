@@ -107,6 +107,21 @@ async def test_a_device_that_is_away_gets_the_command_when_it_is_back(start_link
     assert service.losses == []
 
 
+async def test_a_command_that_was_given_up_never_arrives_late(start_link, wait_until):
+    device = await start_link(execute=FREE)
+    address = device.link.address
+    service = await start_link(issue=address, give_up_ms=200)
+    await wait_until(lambda: service.changes, "connected")
+    await device.link.stop()
+    await wait_until(lambda: service.changes[-1][0] is False, "gone")
+    service.link.send(command(verb="RESUME"))
+    await wait_until(lambda: service.losses, "given up")
+    device = await start_link(execute=address)
+    await wait_until(lambda: service.changes[-1][0] is True, "back")
+    await asyncio.sleep(0.2)
+    assert device.messages == []
+
+
 async def test_an_answer_lost_with_the_connection_is_repeated(start_link, wait_until):
     device = await start_link(execute=FREE)
     service = await start_link(issue=device.link.address)

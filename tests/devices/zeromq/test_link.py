@@ -66,6 +66,36 @@ async def test_poses_and_images_arrive_in_order_and_stamped(start_link, wait_unt
     assert service.link.counters["dropped"] == service.link.counters["rejected"] == 0
 
 
+async def test_a_burst_larger_than_one_turn_of_the_loop_arrives_whole(start_link, wait_until):
+    device = await start_link(publish=FREE)
+    service = await start_link(subscribe=(device.link.address,))
+    await subscribed(device, service, wait_until)
+    for number in range(200):
+        device.link.send(pose(number))
+    hold_the_loop()
+    await wait_until(lambda: len(service.messages) == 200, "all of them, though nothing more comes")
+
+
+async def test_a_callback_that_raises_costs_one_message(start_link, wait_until):
+    device = await start_link(publish=FREE)
+    service = await start_link(subscribe=(device.link.address,))
+    await subscribed(device, service, wait_until)
+    failures = []
+    asyncio.get_running_loop().set_exception_handler(lambda _loop, context: failures.append(context["exception"]))
+    taken = []
+
+    def take(message):
+        taken.append(message.number)
+        if message.number == 3:
+            raise ValueError("a fault above the link")
+
+    service.link._on_message = take
+    for number in range(10):
+        device.link.send(pose(number))
+    await wait_until(lambda: taken == list(range(10)), "the rest")
+    assert [str(failure) for failure in failures] == ["a fault above the link"]
+
+
 async def test_devices_may_connect_to_us(start_link, wait_until):
     service = await start_link(listen=FREE)
     context = zmq.Context()
@@ -89,13 +119,15 @@ async def test_only_the_newest_waiting_image_counts_and_the_rest_is_counted(star
     device = await start_link(publish=FREE)
     service = await start_link(subscribe=(device.link.address,))
     await subscribed(device, service, wait_until)
+    device.link.send(image(100))
+    await wait_until(lambda: service.messages, "the first image")
     for number in range(20):
         device.link.send(image(number))
         device.link.send(pose(number))
     hold_the_loop()
-    await wait_until(lambda: len(service.messages) == 21, "an image and every pose")
+    await wait_until(lambda: len(service.messages) == 22, "an image and every pose")
     assert [m.number for m in service.messages if isinstance(m, Pose)] == list(range(20))
-    assert [m.number for m in service.messages if isinstance(m, Image)] == [19]
+    assert [m.number for m in service.messages if isinstance(m, Image)] == [100, 19]
     assert service.link.counters["superseded"] == 19
     assert service.link.counters["dropped"] == 0
     assert [(stream, count) for stream, count, _ in service.losses] == [("room/or-1/image/us", 19)]
