@@ -19,6 +19,8 @@ from devices.openigtlink.text import encode_text
 from devices.quality import Quality
 
 Latest = dict[tuple[str, str], AnyMessage]
+_LIVE = ("TRANSFORM", "IMAGE", "STATUS")  # of these another device's is never an answer; clients ask for the rest
+#   under their own name (the C++ examples write "Client")
 _UNDERSTOOD = tuple(sorted(name for name in b.BODIES if len(name) <= 12))
 
 
@@ -27,8 +29,11 @@ def answer(query: b.Query, latest: Latest, version: int) -> list[b.Wire]:
     special = _SPECIAL.get(query.subject)
     if special is not None:
         return [special(query, latest, version)]
+    any_name = query.device_name == "" or (
+        query.subject not in _LIVE and (query.subject, query.device_name) not in latest
+    )
     for (subject, name), message in reversed(latest.items()):
-        if subject == query.subject and query.device_name in ("", name):
+        if subject == query.subject and (any_name or query.device_name == name):
             try:
                 return [wire for wire in to_wire(message, version) if wire.type_name == query.subject]
             except LocalProtocolError:
@@ -52,11 +57,15 @@ def _capability(query: b.Query, latest: Latest, version: int) -> b.Wire:
 
 
 def _image_list(query: b.Query, latest: Latest, version: int) -> b.Wire:
-    """IMGMETA of every image stream; a name over 20 bytes stands there cut, as in its IMAGE header."""
+    """IMGMETA of the image stream named, of every one where there is none of that name: clients write their own there.
+
+    A name over 20 bytes stands there cut, as in its IMAGE header.
+    """
+    known = ("IMAGE", query.device_name) in latest
     elements = []
     for (subject, name), message in latest.items():
         pixels = _pixels(message)
-        if subject != "IMAGE" or pixels is None or query.device_name not in ("", name):
+        if subject != "IMAGE" or pixels is None or (known and query.device_name != name):
             continue
         k, j, i = pixels.shape[:3]
         part = np.dtype(f"f{pixels.dtype.itemsize // 2}") if pixels.dtype.kind == "c" else pixels.dtype

@@ -22,7 +22,7 @@ from collections.abc import Callable
 
 from devices.clock import Clock
 from devices.errors import LinkError, LocalProtocolError, RemoteProtocolError
-from devices.messages import Alert, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose, Reading
+from devices.messages import Alert, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose, Reading, Unknown
 from devices.openigtlink import answers
 from devices.openigtlink import bodies as b
 from devices.openigtlink.bodies.queries import query_name
@@ -143,7 +143,11 @@ class OpenIGTLinkLink:
                 self._offer(connection, message.name, packets[version], urgent)
 
     def _remember(self, message: AnyMessage) -> None:
-        subject = "ALERT" if isinstance(message, Alert) else SUBJECT.get(type(message))
+        subject = SUBJECT.get(type(message))
+        if isinstance(message, Alert):
+            subject = "ALERT"
+        elif isinstance(message, Unknown) and "_" not in message.type_name:
+            subject = message.type_name
         if subject is None:
             return
         name = message.name
