@@ -7,10 +7,14 @@ it. Once a period the findings go back to the service as `Text` named `ConsumerR
 
 import json
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any
 
+import msgspec
 import numpy as np
 
-from devices.messages import Alert, AnyMessage, GuidedPose, Metrics, Overlay, Text
+from devices.messages import Acknowledgement, Alert, AnyMessage, Command, GuidedPose, Metrics, Overlay, Text
+from devices.peer import NEVER_NS
 from devices.quality import Quality
 from sim.latency import Latencies, SendLog
 
@@ -18,13 +22,74 @@ _KIND = {GuidedPose: "pose", Overlay: "image"}
 _MADE = (GuidedPose, Overlay, Metrics)
 
 
+class ActRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An act of the simulated operator, `after_s` after the one before was done (the first: after contact)."""
+
+    verb: str
+    after_s: float = 1.0
+
+
+class Operator:
+    """Carries out a list of acts through the console, asking again every second until each is done."""
+
+    AGAIN_NS = 1_000_000_000
+
+    def __init__(self, acts: Sequence[dict[str, Any]], device: str = "Console") -> None:
+        self._acts = [msgspec.convert(row, ActRow, strict=False) for row in acts]
+        self._device = device
+        self._asked = 0
+        self._due_ns = NEVER_NS
+        self.refused: Counter[str] = Counter()
+        self.done: list[tuple[int, str]] = []
+
+    def contact(self, now_ns: int) -> None:
+        """The service was heard of: begin."""
+        if self._due_ns == NEVER_NS and self._acts and not self._asked:
+            self._due_ns = now_ns + round(self._acts[0].after_s * 1e9)
+
+    def next_due_ns(self) -> int:
+        """When the operator acts next."""
+        return self._due_ns
+
+    def advance(self, now_ns: int) -> list[AnyMessage]:
+        """The act that is due."""
+        if now_ns < self._due_ns:
+            return []
+        self._due_ns = now_ns + self.AGAIN_NS
+        self._asked += 1
+        verb = self._acts[0].verb
+        return [Command(name=self._device, device_time_ns=now_ns, command_id=self._asked, verb=verb)]
+
+    def hear(self, answer: Acknowledgement, now_ns: int) -> None:
+        """Go on to the next act, or note why not."""
+        if not self._acts or answer.verb != self._acts[0].verb or answer.command_id != self._asked:
+            return
+        if not answer.done:
+            self.refused[f"{answer.verb}: {answer.text}"] += 1
+            return
+        self.done.append((now_ns, answer.verb))
+        self._acts.pop(0)
+        self._due_ns = now_ns + round(self._acts[0].after_s * 1e9) if self._acts else NEVER_NS
+
+
 class Console:
-    """Checks guided poses, overlays, metrics and alerts; `stale_ms` is the age that is not live any more."""
+    """Checks guided poses, overlays, metrics and alerts; `stale_ms` is the age that is not live any more.
+
+    `acts` is what the simulated operator does at it.
+    """
 
     def __init__(
-        self, *, name: str, sends: SendLog, start_ns: int, report_s: float = 1.0, stale_ms: float = 400.0
+        self,
+        *,
+        name: str,
+        sends: SendLog,
+        start_ns: int,
+        report_s: float = 1.0,
+        stale_ms: float = 400.0,
+        acts: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.name = name
+        self.operator = Operator(acts)
         self.received: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.latencies = {kind: Latencies() for kind in ("pose", "image")}
@@ -36,25 +101,30 @@ class Console:
         self._newest: dict[tuple[str, str], int] = {}
 
     def next_due_ns(self) -> int:
-        """When the next report leaves."""
-        return self._due_ns
+        """When the next report leaves or the operator acts."""
+        return min(self._due_ns, self.operator.next_due_ns())
 
     def advance(self, now_ns: int) -> list[AnyMessage]:
-        """The report, once a period."""
-        if now_ns < self._due_ns:
-            return []
-        self._due_ns = now_ns + self._period_ns
-        return [Text(name="ConsumerReport", device_time_ns=now_ns, text=json.dumps(self.report()))]
+        """The operator's act; the report, once a period."""
+        said = self.operator.advance(now_ns)
+        if now_ns >= self._due_ns:
+            self._due_ns = now_ns + self._period_ns
+            said.append(Text(name="ConsumerReport", device_time_ns=now_ns, text=json.dumps(self.report())))
+        return said
 
     def report(self) -> dict[str, object]:
         """Latencies in ms by kind, faults and counts so far."""
         found: dict[str, object] = {kind: values.summary() for kind, values in self.latencies.items()}
-        return found | {"faults": dict(self.faults), "received": dict(self.received)}
+        acts = {"done": [verb for _, verb in self.operator.done], "refused": dict(self.operator.refused)}
+        return found | {"faults": dict(self.faults), "received": dict(self.received), "acts": acts}
 
     def accept(self, message: AnyMessage, now_ns: int) -> None:
         """Check one message that arrived at `now_ns`."""
         kind = type(message).__name__
         self.received[kind] += 1
+        self.operator.contact(now_ns)
+        if isinstance(message, Acknowledgement):
+            self.operator.hear(message, now_ns)
         if isinstance(message, Alert):
             self._check_alert(message)
         if isinstance(message, _MADE):

@@ -9,6 +9,7 @@ import numpy as np
 from devices.messages import Alert, AnyMessage, Command, GuidedPose, Metrics, Overlay
 from devices.peer import Peer
 from devices.quality import Quality
+from sim.consumers import Console
 from sim.phantom.world import World
 from sim.scanner import Scanner
 from sim.space import Vector, vector
@@ -28,6 +29,7 @@ class Truth:
         self.tools: dict[str, ToolMotion] = {}
         self.therapies: list[TherapyDevice] = []
         self.scanners: list[Scanner] = []
+        self.consoles: list[Console] = []
         self._measured: dict[str, Callable[[int], int]] = {}
 
     def watch(self, peer: Peer) -> None:
@@ -37,6 +39,8 @@ class Truth:
             self._measured |= dict.fromkeys(peer.tools, peer.measured_ns)
         if isinstance(peer, TherapyDevice):
             self.therapies.append(peer)
+        if isinstance(peer, Console):
+            self.consoles.append(peer)
         if isinstance(peer, Scanner):
             self.scanners.append(peer)
 
@@ -71,7 +75,7 @@ class Truth:
 
         A guided pose is compared with the true tip at the time when its tool was measured
         (`evidence["<stream>.device_ns"]`, the stream named as the tool or as `<tool>ToTracker`).
-        `max_temperature_c` of Metrics is compared with the hottest tissue at its image's time.
+        `max_c` of Metrics is compared with the hottest tissue at its image's time.
         """
         tips: dict[str, list[float]] = {}
         heat_errors: list[float] = []
@@ -84,9 +88,9 @@ class Truth:
             said[kind] = said.get(kind, 0) + 1
             if isinstance(message, GuidedPose) and message.quality is Quality.OK and message.tool in self.tools:
                 tips.setdefault(message.tool, []).append(self._tip_error_mm(message, now_ns))
-            if isinstance(message, Metrics) and "max_temperature_c" in message.values:
+            if isinstance(message, Metrics) and "max_c" in message.values:
                 at_ns = max((v for k, v in message.evidence.items() if k.endswith(".device_ns")), default=now_ns)
-                heat_errors.append(message.values["max_temperature_c"] - self.peak_c(at_ns))
+                heat_errors.append(message.values["max_c"] - self.peak_c(at_ns))
             if isinstance(message, Command) and message.verb == "STOP":
                 stops.append(now_ns)
         return {
@@ -94,6 +98,7 @@ class Truth:
             "tip_error_mm": {tool: _spread(errors) for tool, errors in sorted(tips.items())},
             "temperature_error_c": _spread(heat_errors),
             "stops": len(stops),
+            "consoles": [console.report() for console in self.consoles],
             "therapy": [self._therapy(device, end_ns) for device in self.therapies],
             "heat": self.heat(end_ns),
         }
