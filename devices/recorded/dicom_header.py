@@ -16,7 +16,7 @@ import pydicom
 from numpy.typing import NDArray
 from PIL.Image import DecompressionBombError
 from pydicom.dataset import FileDataset
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.filereader import read_file_meta_info
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
@@ -26,6 +26,7 @@ from devices.recorded.volume import Limits, Tags
 
 _FAULTS = (
     InvalidDicomError,
+    BytesLengthException,
     DecompressionBombError,
     AttributeError,  # an element that the standard demands is absent
     ValueError,

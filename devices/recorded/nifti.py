@@ -23,7 +23,18 @@ from devices.recorded.volume import DEFAULT_LIMITS, Limits, Pixels, Series, Volu
 
 SUFFIXES = (".nii", ".nii.gz")
 
-_FAULTS = (ImageFileError, HeaderDataError, WrapStructError, OSError, EOFError, ValueError, zlib.error, OverflowError)
+_FAULTS = (
+    ImageFileError,
+    HeaderDataError,
+    WrapStructError,
+    OSError,
+    EOFError,
+    ValueError,
+    LookupError,
+    ArithmeticError,
+    zlib.error,
+)
+_MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3, "unknown": 1.0}  # unknown: mm by convention
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
 _SMALL_BYTES = 2  # stored values up to this wide keep their precision in float32
 
@@ -39,11 +50,10 @@ class _Nifti:
 def _scaled(image: nibabel.Nifti1Image) -> Pixels:
     """(i, j, k, t) values with the file's slope and intercept; integers that have none stay integers."""
     stored = image.header.get_data_dtype()
-    slope, intercept = image.header.get_slope_inter()
-    if slope in (None, 1.0) and intercept in (None, 0.0):
+    if (image.dataobj.slope, image.dataobj.inter) == (1.0, 0.0):
         return np.asanyarray(image.dataobj.get_unscaled())
     width = np.float32 if stored.itemsize <= _SMALL_BYTES or stored == np.float32 else np.float64
-    return np.asarray(image.dataobj.get_scaled(dtype=width), dtype=width)
+    return np.asarray(image.dataobj, dtype=width)
 
 
 def _load(path: Path, limits: Limits, assume_space: str | None) -> _Nifti:
@@ -62,9 +72,10 @@ def _load(path: Path, limits: Limits, assume_space: str | None) -> _Nifti:
         if not int(header["sform_code"]) and not int(header["qform_code"]) and assume_space is None:
             raise RecordedDataError(path, "sform_code", "names no patient space; say assume_space if you know it")
         values = _scaled(image)
-        unit = _SECONDS.get(header.get_xyzt_units()[1])
+        length, duration = header.get_xyzt_units()
+        unit = _SECONDS.get(duration)
         zooms = header.get_zooms()
-        affine = matrix(image.affine)
+        affine = matrix(np.diag([*[_MILLIMETRES[length]] * 3, 1.0]) @ image.affine)
     except RecordedDataError:
         raise
     except _FAULTS as fault:

@@ -227,7 +227,7 @@ def test_a_cut_recording_is_refused(data_dir: Path, tmp_path: Path) -> None:
             read_sequence(cut)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(at=st.integers(0, 10_000), value=st.integers(0, 255))
 def test_a_changed_byte_gives_a_sequence_or_a_named_fault(write_sequence: Any, at: int, value: int) -> None:
     fields = {"AToBTransform": IDENTITY, "AToBTransformStatus": "OK", "FrameNumber": "7"}
