@@ -59,14 +59,26 @@ def read_password(settings: MqttSettings) -> str | None:
         raise LocalProtocolError(f"cannot read the password file {settings.password_file}: {fault}") from fault
 
 
+class _ClosingSocket(ssl.SSLSocket):
+    """paho-mqtt forgets the socket of a failed handshake; this one closes itself."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except OSError:  # ssl.SSLError is one
+            self.close()
+            raise
+
+
 def tls_context(settings: MqttSettings) -> ssl.SSLContext | None:
     """TLS that checks the broker's name and signature; LocalProtocolError names a bad file."""
     if settings.tls is None:
         return None
     try:
         context = ssl.create_default_context(cafile=settings.tls.authority)
+        context.sslsocket_class = _ClosingSocket
         if settings.tls.certificate is not None:
             context.load_cert_chain(settings.tls.certificate, settings.tls.key)
-    except OSError as fault:  # ssl.SSLError is one
+    except OSError as fault:
         raise LocalProtocolError(f"cannot use the TLS files {settings.tls}: {fault}") from fault
     return context
