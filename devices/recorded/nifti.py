@@ -19,7 +19,7 @@ from devices.recorded.encoding import pixel_bytes
 from devices.recorded.errors import RecordedDataError
 from devices.recorded.grid_series import check_times, even_times
 from devices.recorded.sidecar import sidecar_of
-from devices.recorded.volume import DEFAULT_LIMITS, Limits, Pixels, Series, Volume, matrix, read_only, turn_to_ras
+from devices.recorded.volume import DEFAULT_LIMITS, RAS, Limits, Pixels, Series, Volume, matrix, read_only, turn_to_ras
 
 SUFFIXES = (".nii", ".nii.gz")
 
@@ -86,7 +86,7 @@ def _load(path: Path, limits: Limits, assume_space: str | None) -> _Nifti:
 
 
 def _ras(loaded: _Nifti, path: Path, assume_space: str | None) -> Matrix:
-    return turn_to_ras(loaded.ras_from_image_mm, "right-anterior-superior", path, assume_space)
+    return turn_to_ras(loaded.ras_from_image_mm, RAS, path, assume_space)
 
 
 def read_volume(path: Path, *, limits: Limits = DEFAULT_LIMITS, assume_space: str | None = None) -> Volume:

@@ -15,7 +15,7 @@ from devices.messages import Matrix
 from devices.recorded.encoding import data_beside, decode, pixel_bytes, read_rest
 from devices.recorded.errors import RecordedDataError
 from devices.recorded.grid import Grid
-from devices.recorded.volume import DEFAULT_LIMITS, LPS, Limits, Pixels, Tags, Volume, affine
+from devices.recorded.volume import DEFAULT_LIMITS, LPS, RAS, Limits, Pixels, Tags, Volume, affine
 
 SUFFIXES = (".nrrd", ".nhdr")
 
@@ -35,7 +35,7 @@ _TYPES = {name: code for code, names in _TYPE_NAMES.items() for name in names.sp
 _ENCODINGS = {"raw": "raw", "gzip": "gzip", "gz": "gzip", "bzip2": "bzip2", "bz2": "bzip2"}
 _ENDIAN = {"little": "<", "big": ">"}
 _SHORT_SPACES = {
-    "ras": "right-anterior-superior",
+    "ras": RAS,
     "las": "left-anterior-superior",
     "lps": LPS,
 }
@@ -197,7 +197,7 @@ def _space(header: _Header) -> str:
     if named in {name + "t" for name in _SHORT_SPACES}:
         named = named[:-1]
     if not named and any(key.startswith("Segmentation_") for key in header.fields):
-        return LPS  # a 4-D segmentation names no space because ITK, which writes it, has only LPS
+        return RAS  # four axes have no name in NRRD; Slicer then writes its own space
     return _SHORT_SPACES.get(named, named)
 
 

@@ -19,13 +19,15 @@ from devices.recorded.errors import RecordedDataError
 Pixels = NDArray[Any]
 Tags = dict[str, str]
 
+RAS = "right-anterior-superior"
+LPS = "left-posterior-superior"
+
 # Signs that turn the axes of a named patient space into RAS (NRRD format, "space" field).
 RAS_FROM_SPACE: dict[str, tuple[int, int, int]] = {
-    "right-anterior-superior": (1, 1, 1),
+    RAS: (1, 1, 1),
     "left-anterior-superior": (-1, 1, 1),  # a left-handed space
-    "left-posterior-superior": (-1, -1, 1),
+    LPS: (-1, -1, 1),
 }
-LPS = "left-posterior-superior"
 
 
 @dataclass(frozen=True)

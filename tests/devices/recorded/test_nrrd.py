@@ -87,7 +87,7 @@ def test_layers_come_last_wherever_they_lie(write_nrrd: Any) -> None:
 
 
 def test_an_old_segmentation_starts_at_its_extent(write_nrrd: Any) -> None:
-    """Four space axes, no named space, and the origin of the whole image: as Slicer wrote before 4.11."""
+    """Four space axes, no named space (RAS), and the origin of the whole image: as Slicer wrote before 4.11."""
     fields = {
         "space": None,
         "space dimension": "4",
@@ -99,7 +99,7 @@ def test_an_old_segmentation_starts_at_its_extent(write_nrrd: Any) -> None:
     volume = read_volume(write_nrrd(ARRAY.astype("u1")[np.newaxis], fields=fields, values=values))
     assert volume.pixels.shape == (2, 3, 4, 1)
     assert volume.tags["Segment0_Name"] == "Bladder: all"
-    np.testing.assert_allclose(volume.ras_from_image_mm[:3, 3], [-(250 - 20), -(250 - 40), -100 + 15])
+    np.testing.assert_allclose(volume.ras_from_image_mm[:3, 3], [250 - 20, 250 - 40, -100 + 15])
 
 
 def test_lines_and_bytes_are_skipped(write_nrrd: Any) -> None:
@@ -191,3 +191,52 @@ def test_a_changed_byte_gives_a_volume_or_a_named_fault(write_nrrd: Any, at: int
         assert read_grid(path, Limits(max_pixel_bytes=1 << 20)).volume("RAS") is not None
     except RecordedDataError as fault:
         assert fault.field
+
+
+# The surfaces of the same structures (EclipseProstate_Structures.seg/*.vtp, in RAS): least and greatest corner.
+RECTUM = ([-13.259753, -53.610027, -117.5], [18.241432, -16.335869, -20.0])
+BLADDER = ([-24.838165, -16.759178, -60.0], [31.279705, 55.6423, -10.0])
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "surface", "margin_mm"),
+    [
+        ("Expanded_5_5_5_Rectum", RECTUM, 5),
+        ("Expanded_5_5_5_Bladder", BLADDER, 5),
+        ("Shrunk_5_5_5_Bladder", BLADDER, -5),
+    ],
+)
+def test_real_segments_lie_where_their_surfaces_do(
+    data_dir: Path, name: str, surface: tuple[list[float], list[float]], margin_mm: float
+) -> None:
+    volume = read_volume(data_dir / "plan" / "slicerrt" / f"EclipseProstate_{name}.seg.nrrd")
+    slices, rows, columns, _ = np.nonzero(volume.pixels)
+    points = (volume.ras_from_image_mm @ np.array([columns, rows, slices, np.ones(len(rows))]))[:3]
+    voxel_mm = np.array([0.98, 0.98, 2.5])
+    if margin_mm > 0:  # a shrunk body may lose a thin end altogether: it must only lie inside
+        assert (abs(points.min(axis=1) - (np.array(surface[0]) - margin_mm)) <= 1.5 * voxel_mm).all()
+        assert (abs(points.max(axis=1) - (np.array(surface[1]) + margin_mm)) <= 1.5 * voxel_mm).all()
+    assert (points.min(axis=1) >= np.array(surface[0]) - margin_mm - 1.5 * voxel_mm).all()
+    assert (points.max(axis=1) <= np.array(surface[1]) + margin_mm + 1.5 * voxel_mm).all()
+
+
+@pytest.mark.data
+def test_real_volumes_lie_where_itk_puts_them(data_dir: Path) -> None:
+    paths = [path for path in sorted((data_dir / "plan").rglob("*.nrrd")) if ".seg." not in path.name]
+    assert len(paths) == 10
+    for path in paths:
+        volume, image = read_volume(path), sitk.ReadImage(str(path))
+        np.testing.assert_array_equal(volume.pixels, sitk.GetArrayViewFromImage(image))
+        for index in ((0, 0, 0), (5, 7, 2)):
+            lps = np.array(image.TransformIndexToPhysicalPoint(index))
+            np.testing.assert_allclose((volume.ras_from_image_mm @ [*index, 1])[:3], lps * [-1, -1, 1], atol=1e-6)
+
+
+@pytest.mark.data
+def test_real_segmentations_keep_their_layers_and_names(data_dir: Path) -> None:
+    plain = read_volume(data_dir / "plan" / "Segmentation.seg.nrrd")
+    layered = read_volume(data_dir / "plan" / "SegmentationOverlapping.seg.nrrd")
+    assert plain.pixels.shape == (34, 128, 128) and layered.pixels.shape == (34, 128, 128, 2)
+    assert plain.tags["Segment0_Name"] == layered.tags["Segment0_Name"] == "ribs"
+    np.testing.assert_allclose(plain.ras_from_image_mm, layered.ras_from_image_mm)
