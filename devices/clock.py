@@ -15,8 +15,11 @@ class Clock(Protocol):
         """Service time, ns since the epoch, never stepping."""
         ...
 
-    def wall_ns(self) -> int:
-        """The wall clock, ns since the epoch; it may step."""
+    def both_ns(self) -> tuple[int, int]:
+        """Service time and the wall clock of the same instant; the wall clock may step.
+
+        0 for the wall clock where the two could not be read close enough together.
+        """
         ...
 
 
@@ -30,9 +33,15 @@ class SystemClock:
         """Service time in ns since the epoch."""
         return time.monotonic_ns() + self._offset_ns
 
-    def wall_ns(self) -> int:
-        """Wall clock in ns since the epoch."""
-        return time.time_ns()
+    def both_ns(self) -> tuple[int, int]:
+        """Service time and wall clock, read within 1 ms of each other; wall 0 where a busy machine forbade it."""
+        for _ in range(3):
+            before = time.monotonic_ns()
+            wall = time.time_ns()
+            after = time.monotonic_ns()
+            if after - before < 1_000_000:
+                return after + self._offset_ns, wall
+        return after + self._offset_ns, 0
 
 
 class VirtualClock:
@@ -45,9 +54,9 @@ class VirtualClock:
         """Virtual service time in ns."""
         return self._now_ns
 
-    def wall_ns(self) -> int:
-        """Equal to `now_ns`: a virtual wall clock does not step."""
-        return self._now_ns
+    def both_ns(self) -> tuple[int, int]:
+        """Twice `now_ns`: a virtual wall clock does not step."""
+        return self._now_ns, self._now_ns
 
     def advance_to(self, now_ns: int) -> None:
         """Move forward to `now_ns`; going back is a ValueError."""

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from typing import Any
 
 import cv2
+import numpy as np
 
 from devices.errors import DeviceError
+from devices.messages import Image
 from guidance.errors import GuidanceError
 from guidance.events import Job, JobDone
 from guidance.lanes.guard import GuardWork, Result
@@ -49,6 +51,27 @@ class Workbench:
             started_ns=started_ns,
             failed=failed,
         )
+
+
+def warm_up(settings: RoomSettings, plan: Plan | None) -> None:
+    """Compile and load every kernel that the lanes of this room will need, on a bench that is thrown away."""
+    bench = Workbench(settings, plan)
+    row = settings.thermometry
+    noise = np.random.default_rng(1)
+    volume: dict[str, Any] = {}
+    for number in range(1, 2 * (row.reference_dynamics if row else 0) + 4):
+        pixels = 100.0 + noise.normal(size=(2, 32, 32, 2))
+        image = Image(
+            name="warm-up", pixels=pixels.astype(np.float32).view(np.complex64)[..., 0], frame="RAS",
+            frame_from_image_mm=np.eye(4), device_time_ns=number,
+        )  # fmt: skip
+        if row is not None:
+            inputs = {"image": image, "time_s": 0.2 * number}
+            volume = bench.run(Job(number, "guard", "", "thermometry", inputs, {}), 0).arrays
+        tools = {tool.name: np.eye(4) for tool in settings.tools}
+        frame = {"stream": "warm-up", "image": image, "tools": tools, "ras_from_image": np.eye(4)}
+        bench.run(Job(number, "show", "", "frame", frame, {}), 0)
+        bench.run(Job(number, "show", "", "planes", {**volume, "tools": tools, "pointer": ""}, {}), 0)
 
 
 def replaced(job: Job, now_ns: int) -> JobDone:

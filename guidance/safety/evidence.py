@@ -103,8 +103,13 @@ class ClockWatch:
         self._step_at_ns = 0
 
     def measure(self, facts: Facts, wall_ns: int, now_ns: int) -> None:
-        """Compare both clocks once a tick; a step stays a fact long enough for a person to read of it."""
-        difference = wall_ns - now_ns
+        """Compare both clocks once a tick; a step stays a fact long enough for a person to read of it.
+
+        `wall_ns` 0 means that this tick has no wall clock: nothing is learned.
+        """
+        difference = wall_ns - now_ns if wall_ns else self._difference_ns
+        if difference is None:
+            return
         step = abs(difference - self._difference_ns) if self._difference_ns is not None else 0
         self._difference_ns = difference
         if step >= self._step_ns or now_ns - self._step_at_ns > 10_000_000_000:

@@ -61,7 +61,7 @@ class LaneThread:
                 self._loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
-        while self._finished_jobs:
+        while self._finished_jobs and not self._closing:
             self._on_done(self._finished_jobs.popleft())
 
     def close(self) -> None:

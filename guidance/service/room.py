@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from devices.clock import Clock
+from devices.errors import DeviceError
 from devices.messages import AnyMessage
 from devices.mqtt.outbox import Outbox
 from guidance.core import Core
 from guidance.events import Act, AnyEvent, Arrival, Effect, Job, JobDone, LinkChange, Loss, Send, Tick
-from guidance.lanes import LANES, Workbench, replaced
+from guidance.lanes import LANES, Workbench, replaced, warm_up
 from guidance.recording.writer import Recorder
 from guidance.service.lanes import LaneThread
 from guidance.service.links import AnyLink, Ears, build
@@ -43,7 +44,8 @@ class Room:
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Start lanes and links, then the tick."""
+        """Warm up, start lanes and links, then the tick: nothing compiles once data flow."""
+        await asyncio.to_thread(warm_up, self.core.settings, self.core.plan)
         workbench = Workbench(self.core.settings, self.core.plan)
         self.lanes = {name: LaneThread(name, workbench, self.clock, self._finished) for name in LANES}
         for link in self.links.values():
@@ -52,13 +54,13 @@ class Room:
         self._tick()
 
     async def stop(self) -> None:
-        """Stop the tick, the links, the lanes and the recorder, in this order."""
+        """Stop the tick, the lanes, the links and the recorder, in this order."""
         if self._timer is not None:
             self._timer.cancel()
-        for link in self.links.values():
-            await link.stop()
         for lane in self.lanes.values():
             await asyncio.to_thread(lane.close)
+        for link in self.links.values():
+            await link.stop()
         if self.recorder is not None:
             await asyncio.to_thread(self.recorder.close)
 
@@ -82,8 +84,7 @@ class Room:
         effects = self.core.accept(event)
         for effect in effects:
             if isinstance(effect, Send):
-                self.links[effect.link].send(effect.message, effect.urgent)
-                self.meter.sent(event, effect, self.clock.now_ns())
+                self._send(event, effect)
             else:
                 self._submit(effect)
         self.meter.finished(event)
@@ -91,6 +92,14 @@ class Room:
             self.recorder.append(event, effects)
         for watcher in self.watchers:
             watcher(event, effects)
+
+    def _send(self, event: AnyEvent, send: Send) -> None:
+        try:
+            self.links[send.link].send(send.message, send.urgent)
+        except DeviceError as fault:
+            self._lost(send.link, send.message.name, 1, f"not sent: {fault}")
+            return
+        self.meter.sent(event, send, self.clock.now_ns())
 
     def _submit(self, job: Job) -> None:
         self.meter.submitted(job)
@@ -111,9 +120,9 @@ class Room:
         self.handle(msgspec.structs.replace(done, now_ns=self.clock.now_ns()))
 
     def _tick(self) -> None:
-        now_ns = self.clock.now_ns()
+        now_ns, wall_ns = self.clock.both_ns()
         self.meter.loop_late.add(max(now_ns - self._due_ns, 0))
-        self.handle(Tick(now_ns=now_ns, wall_ns=self.clock.wall_ns()))
+        self.handle(Tick(now_ns=now_ns, wall_ns=wall_ns))
         self._due_ns = max(self._due_ns + self._tick_ns, now_ns)
         self._timer = asyncio.get_running_loop().call_later((self._due_ns - now_ns) / 1e9, self._tick)
 
