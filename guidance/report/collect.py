@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from devices.messages import Acknowledgement, Pose, Reading
+from devices.messages import Acknowledgement, Command, Pose, Reading
 from guidance.events import Act, AnyEvent, Arrival, JobDone, LinkChange, Loss, Tick
 from guidance.recording.codec import JobRecord, SendRecord, read_output
 from guidance.recording.reader import Recording
@@ -96,6 +96,7 @@ class _Collector:
             session.streams[row["link"], row.get("source") or name] = StreamRow(name, row["kind"])
             if row["kind"] in IMAGES:
                 self._images.add(name)
+        self._open_acts: dict[tuple[str, int], Row] = {}  # by link and command id
         self._asked: dict[int, int] = {}  # job -> when it was asked for
         self._events: dict[type, Callable[[Any], None]] = {
             Arrival: self._arrival,
@@ -106,6 +107,7 @@ class _Collector:
             Tick: lambda event: None,
         }
         self._sent: dict[str, Callable[[int, str, Row], None]] = {
+            "acknowledgement": self._answer,
             "alert": self._alert,
             "command": self._command,
             "guided_pose": self._pose,
@@ -132,6 +134,8 @@ class _Collector:
         message = event.message
         if isinstance(message, Acknowledgement):
             self._acknowledged(event, message)
+        if isinstance(message, Command):
+            self._asked_for(event, message)
         row = self._stream(event.link, message.name)
         row.received += 1
         if row.last_ns:
@@ -175,9 +179,18 @@ class _Collector:
                     self._session.thermometry.setdefault(name, Curve()).add(event.now_ns, value)
 
     def _act(self, event: Act) -> None:
-        self._session.acts.append(
-            {"ns": event.now_ns, "verb": event.verb, "actor": event.actor, "values": dict(event.values)}
-        )
+        act = {"ns": event.now_ns, "verb": event.verb, "actor": event.actor, "values": dict(event.values)}
+        self._session.acts.append(act | {"outcome": ""})
+
+    def _asked_for(self, event: Arrival, message: Command) -> None:
+        act = {"ns": event.now_ns, "verb": message.verb, "actor": f"{event.link}: {message.name}"}
+        self._session.acts.append(act | {"values": message.values, "outcome": "no answer"})
+        self._open_acts[event.link, message.command_id] = self._session.acts[-1]
+
+    def _answer(self, now_ns: int, link: str, message: Row) -> None:
+        act = self._open_acts.pop((link, message["command_id"]), None)
+        if act is not None:
+            act["outcome"] = "done" if message["done"] else f"refused: {message['text']}"
 
     def _link(self, event: LinkChange) -> None:
         self._session.links.append(

@@ -41,12 +41,16 @@ def curves(lines: Iterable[Line], start_ns: int, label: str, levels: Iterable[Le
             seconds, values = curve.thinned(start_ns)
             style = STYLES[number // len(COLOURS) % len(STYLES)]
             axes.plot(seconds, values, style, color=COLOURS[number % len(COLOURS)], lw=1.1, label=name)
-        for name, level in levels:
+        for level, names in _joined(levels).items():
+            text = (
+                f"limit {level:g} ({', '.join(names)})" if len(names) < 4 else f"limit {level:g} ({len(names)} guards)"
+            )
             axes.axhline(level, color="#0b0e10", lw=0.9, ls=(0, (5, 3)))
-            axes.annotate(name, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
+            axes.annotate(text, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
         axes.set_ylabel(label)
         if log and max(curve.values.max() for _, curve in shown) > LOG_FROM:
-            axes.set_yscale("symlog", linthresh=0.1)
+            axes.set_yscale("symlog", linthresh=1.0)
+            axes.set_ylim(bottom=0)
         axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), frameon=False, fontsize=8)
         return _svg(figure)
 
@@ -92,10 +96,18 @@ def bars(counts: Mapping[str, Mapping[str, int]]) -> str:
         return _svg(figure)
 
 
+def _joined(levels: Iterable[Level]) -> dict[float, list[str]]:
+    out: dict[float, list[str]] = {}
+    for name, level in levels:
+        out.setdefault(level, []).append(name)
+    return out
+
+
 def _figure(height: float) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(9.5, height), layout="constrained")
     FigureCanvasSVG(figure)
     axes = figure.add_subplot()
+    axes.set_axisbelow(True)
     axes.set_xlabel("seconds of the session")
     return figure, axes
 

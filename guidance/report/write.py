@@ -137,8 +137,8 @@ def _thermometry(session: Session, summary: Row, plan: Plan | None) -> list[str]
     hot = [(name, curve) for name, curve in curves.items() if name == "max_c" or name.endswith(".max_c")]
     dose = [(name, curve) for name, curve in curves.items() if "cem43_min" in name]
     guards = plan.guards() if plan else ()
-    warm_limits = [(f"limit {g.structure}", g.temperature_c) for g in guards if g.temperature_c is not None]
-    dose_limits = [(f"limit {g.structure}", g.cem43_min) for g in guards if g.cem43_min is not None]
+    warm_limits = [(g.structure, g.temperature_c) for g in guards if g.temperature_c is not None]
+    dose_limits = [(g.structure, g.cem43_min) for g in guards if g.cem43_min is not None]
     power = [(name, curve) for name, curve in session.readings.items() if "power" in name]
     start = session.first_ns
     frames = summary["thermometry"]["frames"]
@@ -210,8 +210,8 @@ def _commands(summary: Row) -> str:
 
 
 def _acts(summary: Row) -> str:
-    rows = [(row["s"], row["verb"], row["actor"], row["values"]) for row in summary["acts"]]
-    return table(("s", "act", "who", "values"), rows, "No act was recorded.")
+    rows = [(row["s"], row["verb"], row["actor"], row["values"], row["outcome"]) for row in summary["acts"]]
+    return table(("s", "act", "who", "values", "outcome"), rows, "No act was recorded.")
 
 
 def _streams(session: Session, summary: Row) -> list[str]:

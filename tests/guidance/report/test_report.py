@@ -134,6 +134,10 @@ STEPS: list[tuple[AnyEvent, list[Effect]]] = [
     (Arrival(now_ns=at(130), link="x", message=m.Text(name=EVIL, text="?")), []),
     (done(140, 2, state="invalid"), [alert(140, 2, "acknowledged", text=EVIL)]),
     (Act(now_ns=at(150), verb="ACKNOWLEDGE", actor=EVIL, values={"alarm": "T1.rib"}), []),
+    (
+        Arrival(now_ns=at(160), link="console", message=m.Command(name="c1", command_id=7, verb="ARM")),
+        [Send("console", m.Acknowledgement(name="c1", command_id=7, verb="ARM", done=False, text="no plan"))],
+    ),
     (Tick(now_ns=at(200)), [alert(200, 3, "cleared"), alert(200, 4, "active", name="K1.Needle"), stop(2)]),
     (Tick(now_ns=at(300)), []),
 ]
@@ -155,7 +159,7 @@ def write(recording: Path, **more: Any) -> tuple[dict[str, Any], str]:
 
 def test_the_numbers(recording: Path) -> None:
     told, _ = write(recording)
-    assert (told["duration_s"], told["steps"], told["started_utc"]) == (0.3, 13, "2025-06-15T15:06:40.000+00:00")
+    assert (told["duration_s"], told["steps"], told["started_utc"]) == (0.3, 14, "2025-06-15T15:06:40.000+00:00")
     needle = told["streams"]["Needle"]
     assert (needle["received"], needle["dropped"], needle["gap_max_ms"]) == (3, 3, 50.0)
     assert (needle["reasons"], needle["quality"]) == ({"bad CRC": 3}, {"ok": 2, "invalid": 1})
@@ -178,6 +182,13 @@ def test_alarms_and_commands(recording: Path) -> None:
     assert (stops["commands"], stops["sent"], stops["answers"], stops["confirmed"]) == (2, 3, 1, 1)
     assert stops["slowest_ms"] == 12.0
     assert (stops["s"], stops["until_s"]) == (0.108, 0.2)
+
+
+def test_acts_with_their_outcome(recording: Path) -> None:
+    told, _ = write(recording)
+    one, two = told["acts"]
+    assert (one["verb"], one["actor"], one["s"]) == ("ACKNOWLEDGE", EVIL, 0.15)
+    assert (two["verb"], two["actor"], two["outcome"]) == ("ARM", "console: c1", "refused: no plan")
 
 
 class Tags(HTMLParser):
