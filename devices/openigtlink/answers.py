@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from devices.errors import LocalProtocolError
 from devices.messages import AnyMessage, GuidedPose, Image, Matrix, Overlay, Pose
 from devices.openigtlink import bodies as b
-from devices.openigtlink.bodies.catalogues import ImageMetaElement
 from devices.openigtlink.bodies.images import SCALAR_NUMBER
-from devices.openigtlink.bodies.values import Child
 from devices.openigtlink.header import metadata_from, timestamp_from_ns
 from devices.openigtlink.outgoing import to_wire
 from devices.openigtlink.text import encode_text
@@ -72,7 +70,7 @@ def _image_list(query: b.Query, latest: Latest, version: int) -> b.Wire:
         scalar = SCALAR_NUMBER.get(part)
         if scalar is not None:
             scan_time = timestamp_from_ns(message.device_time_ns)
-            elements.append(ImageMetaElement(name, name[:20], (i, j, k), scalar, timestamp=scan_time))
+            elements.append(b.ImageMetaElement(name, name[:20], (i, j, k), scalar, timestamp=scan_time))
     return b.ImageMeta(elements=tuple(elements), **_common(query, version))
 
 
@@ -99,7 +97,7 @@ def _bound(query: b.Query, latest: Latest, version: int) -> b.Wire:
         except LocalProtocolError:
             continue  # what cannot be said in a BIND's children (they have no metadata) is not in it
         children += [
-            Child(w.type_name, w.device_name, b"".join(bytes(part) for part in w.pack()))
+            b.Child(w.type_name, w.device_name, b"".join(bytes(part) for part in w.pack()))
             for w in wires
             if w.type_name == subject
         ]

@@ -59,7 +59,7 @@ class Room:
         """Wait for something that must come; the generous limit only ends a hang."""
         try:
             async with asyncio.timeout(timeout_s):
-                while not condition():
+                while not condition():  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
         except TimeoutError:
             pytest.fail(f"never came: {what}; heard {len(self.messages)}, {self.changes[-4:]}, {self.losses[-4:]}")

@@ -1,8 +1,23 @@
 """The wire types by the name in their header. A name that is not here is kept opaque."""
 
 from devices.openigtlink.bodies.base import NoData, Opaque, Wire
-from devices.openigtlink.bodies.catalogues import ColorTable, ImageMeta, LabelMeta, VideoMeta
-from devices.openigtlink.bodies.geometry import Point, PointElement, PolyData, Trajectory
+from devices.openigtlink.bodies.catalogues import (
+    ColorTable,
+    ImageMeta,
+    ImageMetaElement,
+    LabelMeta,
+    LabelMetaElement,
+    VideoMeta,
+    VideoMetaElement,
+)
+from devices.openigtlink.bodies.geometry import (
+    Point,
+    PointElement,
+    PolyAttribute,
+    PolyData,
+    Trajectory,
+    TrajectoryElement,
+)
 from devices.openigtlink.bodies.images import ImageData
 from devices.openigtlink.bodies.poses import (
     Position,
@@ -15,7 +30,7 @@ from devices.openigtlink.bodies.poses import (
     matrix_from,
 )
 from devices.openigtlink.bodies.queries import ANSWER_TYPES, QUERY_TYPES, Answer, Query
-from devices.openigtlink.bodies.values import ArrayData, Bind, SensorData
+from devices.openigtlink.bodies.values import ArrayData, Bind, Child, SensorData
 from devices.openigtlink.bodies.words import Capability, CommandData, StatusData, StringData
 
 BODIES: dict[str, type[Wire]] = {
@@ -50,8 +65,9 @@ EMPTY_MEANS_EMPTY = frozenset({"TDATA", "QTDATA", "IMGMETA", "LBMETA", "VIDEOMET
 
 __all__ = [
     "ANSWER_TYPES", "BODIES", "EMPTY_MEANS_EMPTY", "QUERY_TYPES", "Answer", "ArrayData", "Bind", "Capability",
-    "ColorTable", "CommandData", "ImageData", "ImageMeta", "LabelMeta", "NoData", "Opaque", "Point",
-    "PointElement", "PolyData", "Position", "QuaternionElement", "QuaternionTrackingData", "Query", "SensorData",
-    "StatusData", "StringData", "TrackingData", "TrackingElement", "Trajectory", "Transform", "VideoMeta", "Wire",
-    "columns_from", "matrix_from",
+    "Child", "ColorTable", "CommandData", "ImageData", "ImageMeta", "ImageMetaElement", "LabelMeta",
+    "LabelMetaElement", "NoData", "Opaque", "Point", "PointElement", "PolyAttribute", "PolyData", "Position",
+    "QuaternionElement", "QuaternionTrackingData", "Query", "SensorData", "StatusData", "StringData",
+    "TrackingData", "TrackingElement", "Trajectory", "TrajectoryElement", "Transform", "VideoMeta",
+    "VideoMetaElement", "Wire", "columns_from", "matrix_from",
 ]  # fmt: skip

@@ -69,7 +69,7 @@ async def open_link() -> AsyncIterator[Open]:
 async def _until(condition: Callable[[], Any], what: str, timeout_s: float = 5.0) -> None:
     try:
         async with asyncio.timeout(timeout_s):
-            while not condition():
+            while not condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
     except TimeoutError:
         pytest.fail(f"never came: {what}")

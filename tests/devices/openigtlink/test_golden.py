@@ -11,32 +11,11 @@ from devices.openigtlink.bodies import BODIES
 
 pytestmark = pytest.mark.data
 
-NAMES = [
-    "bind",
-    "capability",
-    "colortable",
-    "colortable2",
-    "command",
-    "commandFormat2",
-    "image",
-    "imgmeta",
-    "lbmeta",
-    "ndarray",
-    "point",
-    "polydata",
-    "position",
-    "positionFormat2",
-    "sensor",
-    "status",
-    "string",
-    "tdata",
-    "tdataFormat2",
-    "trajectory",
-    "trajectoryFormat2",
-    "transform",
-    "transformFormat2",
-    "videometa",
-]
+NAMES = (
+    *("bind", "capability", "colortable", "colortable2", "command", "commandFormat2", "image", "imgmeta", "lbmeta"),
+    *("ndarray", "point", "polydata", "position", "positionFormat2", "sensor", "status", "string", "tdata"),
+    *("tdataFormat2", "trajectory", "trajectoryFormat2", "transform", "transformFormat2", "videometa"),
+)
 
 
 def read(data_dir: Path, name: str) -> bytes:
