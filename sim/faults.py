@@ -25,6 +25,10 @@ class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     share: float = 1.0
     amount: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS and self.kind != "stop":
+            raise ValueError(f"fault kind {self.kind!r} is not one of {sorted([*KINDS, 'stop'])}")
+
 
 Spoiled = list[tuple[int, AnyMessage]]  # (extra delay in ns, message)
 
@@ -108,9 +112,6 @@ class Faulty:
     """A peer seen through its faults. Kind `stop` is the wrapper's own: the peer neither speaks nor hears."""
 
     def __init__(self, peer: Peer, faults: list[Fault], rng: np.random.Generator, start_ns: int) -> None:
-        for fault in faults:
-            if fault.kind not in KINDS and fault.kind != "stop":
-                raise ValueError(f"fault kind {fault.kind!r} is not one of {sorted([*KINDS, 'stop'])}")
         self.name = peer.name
         self.peer = peer
         self.heavy = getattr(peer, "heavy", False)

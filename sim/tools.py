@@ -4,10 +4,12 @@ A tool's frame has its origin at the tracked marker; z points along the shaft to
 motion are rows of `MOTIONS`: approach a target, sweep a probe, rest on the skin, stay.
 """
 
+import math
 from collections.abc import Callable
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from sim.phantom.world import World
 from sim.space import Matrix, Vector, looking_along, pose, rotation_vector, unit, vector
@@ -42,31 +44,30 @@ class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dropout: float = 0.0  # share of samples in which it is not seen
 
 
-def _approach(tool: ToolSettings, t_s: float) -> tuple[Vector, Vector]:
-    axis = unit(vector(tool.towards))
+def _approach(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
     if tool.repeat_s > 0:
         t_s = t_s % tool.repeat_s
-    done = float(np.clip((t_s - tool.start_s) / tool.reach_s, 0, 1))
+    done = min(max((t_s - tool.start_s) / tool.reach_s, 0.0), 1.0)
     left = 1 - done**3 * (10 - 15 * done + 6 * done**2)  # minimum jerk
-    side = looking_along(axis, vector(tool.up))[:, 0]
+    side, axis = rest[:, 0], rest[:, 2]
     offset = left * (side * tool.lateral_mm - axis * tool.standoff_mm) + (1 - left) * vector(tool.miss_mm)
     lean = left * tool.lateral_mm / max(tool.standoff_mm, 1.0)
     return offset, -lean * side
 
 
-def _sweep(tool: ToolSettings, t_s: float) -> tuple[Vector, Vector]:
-    turn = 2 * np.pi * t_s / tool.sweep_period_s
-    frame = looking_along(vector(tool.towards), vector(tool.up))
-    lean = np.tan(np.radians(tool.sweep_deg)) * np.sin(turn)
-    return tool.sweep_mm / 2 * np.sin(turn) * frame[:, 1], lean * frame[:, 1]
+def _sweep(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
+    swing = math.sin(2 * math.pi * t_s / tool.sweep_period_s)
+    lean = math.tan(math.radians(tool.sweep_deg)) * swing
+    return tool.sweep_mm / 2 * swing * rest[:, 1], lean * rest[:, 1]
 
 
-def _still(tool: ToolSettings, t_s: float) -> tuple[Vector, Vector]:
+def _still(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
     return np.zeros(3), np.zeros(3)
 
 
-# motion -> (offset of the tip in mm, change of the unit direction) at a time
-MOTIONS: dict[str, Callable[[ToolSettings, float], tuple[Vector, Vector]]] = {
+# motion -> (offset of the tip in mm, change of the unit direction) at a time; `rest` = axes of the tool at rest
+Motion = Callable[[ToolSettings, NDArray[np.float64], float], tuple[Vector, Vector]]
+MOTIONS: dict[str, Motion] = {
     "approach": _approach,
     "sweep": _sweep,
     "still": _still,
@@ -81,6 +82,9 @@ class ToolMotion:
             raise ValueError(f"tool {settings.name}: motion {settings.motion!r} is not one of {sorted(MOTIONS)}")
         self.settings = settings
         self._world = world
+        self._tip, self._at = vector(settings.tip_mm), vector(settings.at_mm)
+        self._towards, self._up = unit(vector(settings.towards)), vector(settings.up)
+        self._rest = looking_along(self._towards, self._up)
         rng = np.random.default_rng([seed, 3])
         self._tremor_phase = rng.uniform(0, 2 * np.pi, (3, 3))
         self._tremor_rate = settings.tremor_hz * rng.uniform(0.7, 1.3, (3, 3))
@@ -92,19 +96,21 @@ class ToolMotion:
 
     def tip_mm(self, now_ns: int) -> Vector:
         """True position of the tip, RAS mm."""
-        tool = self.settings
         ras_from_tool = self.ras_from_tool(now_ns)
-        tip: Vector = ras_from_tool[:3, :3] @ vector(tool.tip_mm) + ras_from_tool[:3, 3]
+        tip: Vector = ras_from_tool[:3, :3] @ self._tip + ras_from_tool[:3, 3]
         return tip
 
     def ras_from_tool(self, now_ns: int) -> Matrix:
         """True pose (4, 4), RAS mm."""
         tool, t_s = self.settings, self._world.seconds(now_ns)
-        offset, lean = MOTIONS[tool.motion](tool, t_s)
-        rotation = looking_along(vector(tool.towards) + lean, vector(tool.up))
-        tip = vector(tool.at_mm) + offset + self._tremor_mm(t_s)
-        tip = tip + tool.follows * self._world.displacement_mm(now_ns)
-        return pose(rotation, tip - rotation @ vector(tool.tip_mm))
+        offset, lean = MOTIONS[tool.motion](tool, self._rest, t_s)
+        rotation = looking_along(self._towards + lean, self._up)
+        tip = self._at + offset
+        if tool.tremor_mm:
+            tip = tip + self._tremor_mm(t_s)
+        if tool.follows:
+            tip = tip + tool.follows * self._world.displacement_mm(now_ns)
+        return pose(rotation, tip - rotation @ self._tip)
 
 
 def jittered(exact: Matrix, tool: ToolSettings, rng: np.random.Generator) -> Matrix:

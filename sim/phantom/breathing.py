@@ -6,7 +6,7 @@ Waveform sin^4 of half the cycle's phase (Lujan et al. 1999, Med Phys 26:715): l
 import msgspec
 import numpy as np
 
-from sim.space import Vector, unit, vector
+from sim.space import Vector, cross, unit, vector
 
 _CYCLES = 8192  # about nine hours; the pattern then repeats
 
@@ -34,7 +34,7 @@ class Breathing:
         self._depths = np.clip(1 + spread * rng.standard_normal(_CYCLES), 0.3, 2.0)
         self._settings = settings
         self._along = unit(vector(settings.direction))
-        self._across = unit(np.cross(self._along, np.array([1.0, 0.0, 0.0])))
+        self._across = unit(cross(self._along, np.array([1.0, 0.0, 0.0])))
 
     def _phase(self, t_s: float) -> tuple[float, float]:
         for begin, end in self._settings.holds_s:
