@@ -77,10 +77,10 @@ class View:
                 }
                 for alarm in core.judge.shown()
             ],
-            "thermometry": core.thermometry,
+            "thermometry": core.thermometry.facts,
             "tools": {
                 name: {"quality": pose.quality.value, "values": pose.values, "tip": pose.ras_from_tool[:3, 3].tolist()}
                 for name, pose in self._poses.items()
             },
-            "readings": core.readings,
+            "readings": core.devices.readings,
         }

@@ -1,60 +1,65 @@
-"""Poses in, guided poses out: every tool placed in the plan's space with its numbers and its quality."""
+"""Pose desk: poses in, guided poses out: every tool placed in the plan's space with its numbers and its quality."""
 
-from devices.messages import GuidedPose, Pose
+from collections.abc import Iterable
+
+from devices.messages import AnyMessage, GuidedPose, Pose
 from devices.quality import Quality
+from guidance.core.scene import Desk, Scene
 from guidance.events import Effect
 from guidance.navigation.targeting import Targeting
-from guidance.navigation.tracking import Placed, Tracking
-from guidance.outputs.routes import Routes
+from guidance.navigation.tracking import Placed
 from guidance.safety import evidence
-from guidance.safety.facts import Facts
 from guidance.timing.streams import StreamState
+from guidance.units import ms
 
-TOLD_AGAIN_NS = 500_000_000  # a tool that is not live is told so this often
+TOLD_AGAIN_NS = ms(500)  # a tool that is not live is told so this often
+FACTS = ("pose_age_ms", "pose_repeats", "pose_invalid_ms", "impossible_poses_per_s")
 
 
-class PoseDesk:
+class PoseDesk(Desk):
     """Takes poses, keeps the facts about them, says where the tools are."""
 
-    def __init__(self, tracking: Tracking, targeting: Targeting, routes: Routes, facts: Facts) -> None:
-        self._tracking = tracking
-        self._targeting = targeting
-        self._routes = routes
-        self._facts = facts
+    kinds = frozenset({"pose"})
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._tracking = scene.tracking
+        self.targeting = Targeting(scene.plan, scene.settings.tools)
         self._tools_of: dict[str, list[str]] = {}
-        for tool in tracking.tools.values():
+        for tool in self._tracking.tools.values():
             self._tools_of.setdefault(tool.stream, []).append(tool.name)
         self._told: dict[str, tuple[Quality, int]] = {}
-        for name in tracking.tracks:
-            for fact in ("pose_age_ms", "pose_repeats", "pose_invalid_ms", "impossible_poses_per_s"):
-                facts.declare(fact, name)
+        for name in self._tracking.tracks:
+            for fact in FACTS:
+                scene.facts.declare(fact, name)
 
-    def take(self, state: StreamState, pose: Pose, now_ns: int) -> list[Effect]:
+    def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
         """One pose: checked, kept, and the tools that it moves told. A refused pose moves nothing."""
-        state.arrived(now_ns, pose.device_time_ns, pose.number)
-        if self._tracking.take(state.settings.name, pose, now_ns):
+        if not isinstance(message, Pose):
+            return ()
+        if self._tracking.take(state.settings.name, message, now_ns):
             state.rejected += 1
-            return []
+            return ()
         out: list[Effect] = []
         for name in self._tools_of.get(state.settings.name, ()):
             placed = self._tracking.place(name, now_ns)
             if placed is not None:
-                out += self._tell(placed, now_ns, pose.device_time_ns)
+                out += self._tell(placed, now_ns, message.device_time_ns)
         return out
 
-    def measure(self, states: dict[str, StreamState], now_ns: int) -> None:
-        """Facts of every pose stream, once a tick."""
+    def measure(self, now_ns: int) -> None:
+        """Facts of every pose stream."""
         for name, track in self._tracking.tracks.items():
             evidence.pose_facts(
-                self._facts,
-                states[name],
+                self._scene.facts,
+                self._scene.streams[name],
                 now_ns,
                 track.repeats,
                 track.unusable_since_ns,
                 track.impossible_per_s(now_ns),
             )
 
-    def tick(self, now_ns: int) -> list[Effect]:
+    def tick(self, now_ns: int) -> Iterable[Effect]:
         """Tell of tools that are no longer live though nothing arrived: silence must not look alive."""
         out: list[Effect] = []
         for name, (quality, told_ns) in self._told.items():
@@ -68,7 +73,7 @@ class PoseDesk:
     def _tell(self, placed: Placed, now_ns: int, device_time_ns: int) -> list[Effect]:
         name = placed.tool.name
         self._told[name] = (placed.quality, now_ns)
-        values = self._targeting.measure(name, placed.ras_from_tool) if placed.quality.usable else {}
+        values = self.targeting.measure(name, placed.ras_from_tool) if placed.quality.usable else {}
         told = placed.evidence
         if device_time_ns:
             told = {**told, f"{placed.tool.stream}.device_ns": device_time_ns}
@@ -81,4 +86,4 @@ class PoseDesk:
             values=values,
             evidence=told,
         )
-        return list(self._routes.to("guided_pose", message))
+        return list(self._scene.routes.to("guided_pose", message))

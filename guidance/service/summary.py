@@ -32,7 +32,7 @@ class Logbook:
             if isinstance(effect, Send) and isinstance(effect.message, Alert):
                 self._alert(effect.message)
         for key, name in (("max_c", "max_temperature_c"), ("max_cem43_min", "max_cem43_min")):
-            value = self._room.core.thermometry.get(key)
+            value = self._room.core.thermometry.facts.get(key)
             if isinstance(value, float):
                 self.extremes[name] = max(value, self.extremes.get(name, value))
 
@@ -48,7 +48,7 @@ class Logbook:
 def summarise(room: Room, book: Logbook, duration_s: float) -> dict[str, Any]:
     """Everything that DESIGN promises of a summary, as JSON values."""
     core, meter = room.core, room.meter
-    core_facts = core.thermometry
+    core_facts = core.thermometry.facts
     return {
         "room": core.settings.room,
         "procedure": core.settings.procedure,

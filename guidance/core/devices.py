@@ -1,0 +1,41 @@
+"""Device desk: readings and statuses of devices, and how long links that must be up have been down."""
+
+from collections.abc import Iterable
+
+from devices.messages import AnyMessage, Reading, Status
+from guidance.core.scene import Desk, Scene
+from guidance.events import Effect, LinkChange
+from guidance.safety import evidence
+from guidance.timing.streams import StreamState
+
+MUST_BE_UP = ("therapy", "robot")  # roles whose loss while energy flows is a STOP
+
+
+class DeviceDesk(Desk):
+    """Keeps the newest reading and status of each stream."""
+
+    kinds = frozenset({"reading", "status"})
+    judged = ("link_down_ms",)
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self.readings: dict[str, dict[str, float]] = {}
+        self.statuses: dict[str, Status] = {}
+        self._down_since = {row.id: -1 for row in scene.settings.links if row.role in MUST_BE_UP}
+
+    def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
+        """One reading or status."""
+        if isinstance(message, Reading):
+            self.readings[state.settings.name] = message.values
+        elif isinstance(message, Status):
+            self.statuses[state.settings.name] = message
+        return ()
+
+    def link(self, event: LinkChange) -> None:
+        """A link came up or went down."""
+        if event.link in self._down_since:
+            self._down_since[event.link] = 0 if event.up else event.now_ns
+
+    def measure(self, now_ns: int) -> None:
+        """How long each link has been down."""
+        evidence.link_facts(self._scene.facts, self._down_since, now_ns)

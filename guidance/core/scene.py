@@ -1,0 +1,87 @@
+"""The scene: what all desks share. State only; who changes what is each desk's business."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from devices.messages import AnyMessage, Image, Matrix
+from devices.quality import Quality
+from guidance.events import Effect, Job, JobDone
+from guidance.navigation.tracking import Tracking
+from guidance.outputs.routes import Routes
+from guidance.plan import Plan
+from guidance.safety.facts import Facts
+from guidance.safety.limits import Limits
+from guidance.settings import RoomSettings
+from guidance.timing.streams import StreamState
+
+
+class Desk:
+    """One part of the core: the stream kinds and job kinds that it takes, and what it does with them."""
+
+    kinds: frozenset[str] = frozenset()  # kinds of streams whose messages come here
+    jobs: frozenset[str] = frozenset()  # kinds of jobs whose results come here
+    judged: tuple[str, ...] = ()  # facts that a message or a result changes and that cannot wait for the next tick
+
+    def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
+        """One message of a stream, already counted."""
+        return ()
+
+    def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
+        """One finished job with the evidence it was made from; failed ones too."""
+        return ()
+
+    def measure(self, now_ns: int) -> None:
+        """Facts that change with time alone, once a tick."""
+
+    def tick(self, now_ns: int) -> Iterable[Effect]:
+        """What time alone makes it say or ask."""
+        return ()
+
+
+class Scene:
+    """Settings, plan, streams, facts, routes and tracking of one room; the newest volume; numbering of jobs."""
+
+    def __init__(self, settings: RoomSettings, plan: Plan | None, limits: Limits) -> None:
+        self.settings = settings
+        self.plan = plan
+        self.limits = limits
+        self.streams = {row.name: StreamState(row) for row in settings.streams}
+        self.facts = Facts()
+        self.routes = Routes(settings)
+        self.tracking = Tracking(settings, limits["pose_repeats"].value)
+        self.volume: dict[str, Any] = {}  # newest volume and its maps, by reference
+        self.volume_evidence: dict[str, int] = {}
+        self.volume_number = 0  # rises with every new volume
+        self._jobs = 0
+        self._told: dict[int, dict[str, int]] = {}
+
+    def job(self, lane: str, slot: str, kind: str, inputs: dict[str, Any], told: dict[str, int]) -> Job:
+        """A numbered job; its evidence is kept until its result comes."""
+        self._jobs += 1
+        self._told[self._jobs] = told
+        return Job(self._jobs, lane, slot, kind, inputs, told)
+
+    def evidence_of(self, result: JobDone) -> dict[str, int]:
+        """What a finished job was made from; asked once."""
+        return self._told.pop(result.job, {})
+
+    def show_volume(self, volume: dict[str, Any], told: dict[str, int]) -> None:
+        """From now on the plane views show this volume."""
+        self.volume, self.volume_evidence = volume, told
+        self.volume_number += 1
+
+    def live_tools(self, now_ns: int) -> dict[str, Matrix]:
+        """`ras_from_tool` of every tool that may be shown as live."""
+        placed = (self.tracking.place(name, now_ns) for name in self.tracking.tools)
+        return {p.tool.name: p.ras_from_tool for p in placed if p is not None and p.quality is Quality.OK}
+
+    def image_time_ns(self, state: StreamState, image: Image, now_ns: int) -> int:
+        """Service time of an image's acquisition, by its device's aligned clock."""
+        stream = state.settings
+        return self.tracking.alignments[stream.link].align(image.device_time_ns, now_ns, stream.name).time_ns
+
+
+def image_evidence(state: StreamState, image: Image) -> dict[str, int]:
+    """Receive time (service clock) and device time of an image, under its stream's name."""
+    name = state.settings.name
+    return {name: image.receive_time_ns, f"{name}.device_ns": image.device_time_ns}

@@ -1,0 +1,59 @@
+"""Thermometry desk: every MR frame to the guard lane, its answer to the rules."""
+
+from collections.abc import Iterable
+
+from devices.messages import AnyMessage, Image, Metrics
+from guidance.core.scene import Desk, Scene, image_evidence
+from guidance.events import Effect, JobDone
+from guidance.safety import evidence
+from guidance.timing.streams import StreamState
+
+
+class ThermometryDesk(Desk):
+    """Frames of the one thermometry stream of a room."""
+
+    kinds = frozenset({"thermometry"})
+    jobs = frozenset({"thermometry"})
+    judged = ("thermometry_age_periods", "frames_not_rising", *evidence.FRAME_FACTS)
+
+    def __init__(self, scene: Scene) -> None:
+        self._scene = scene
+        self._stream = scene.settings.thermometry.stream if scene.settings.thermometry else ""
+        default = scene.limits["guard_temperature_c"].value
+        guards = scene.settings.guards
+        self._guards = evidence.GuardMemory(
+            {guard.structure: default if guard.limit_c is None else guard.limit_c for guard in guards},
+            {guard.structure: guard.limit_cem43_min for guard in guards},
+        )
+        if self._stream:
+            self._guards.declare(scene.facts, self._stream)
+        self.facts: dict[str, float | int | str | bool | None] = {}  # the newest answer, for views and summaries
+
+    def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
+        """One frame: its age is a fact at once, its temperature when the lane has answered."""
+        if not isinstance(message, Image) or state.settings.name != self._stream:
+            return ()
+        evidence.image_age(self._scene.facts, state, now_ns)
+        evidence.frames_rising(self._scene.facts, state, now_ns)
+        time_ns = self._scene.image_time_ns(state, message, now_ns)
+        inputs = {"image": message, "time_s": time_ns / 1e9}
+        told = image_evidence(state, message)
+        return (self._scene.job("guard", "thermometry", "thermometry", inputs, told),)
+
+    def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
+        """An answer: facts for the rules, numbers for the feeds, the volume for the views."""
+        if result.failed:
+            return ()
+        self.facts = dict(result.facts)
+        self._guards.measure(self._scene.facts, result.facts, self._stream, result.now_ns)
+        self._scene.show_volume(dict(result.arrays), told)
+        numbers = {key: float(value) for key, value in result.facts.items() if isinstance(value, (int, float))}
+        message = Metrics(
+            name=f"thermometry-{self._stream}", device_time_ns=result.now_ns, values=numbers, evidence=told
+        )
+        return self._scene.routes.to("metrics", message)
+
+    def measure(self, now_ns: int) -> None:
+        """A frame that does not come ages."""
+        if self._stream:
+            evidence.image_age(self._scene.facts, self._scene.streams[self._stream], now_ns)
