@@ -4,15 +4,19 @@ import io
 from collections.abc import Iterable, Mapping
 
 import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 from guidance.report.series import Curve
 
 COLOURS = ("#1f5fa8", "#2e7d32", "#8a5a00", "#5b4b9a", "#3c4a52", "#a0522d", "#00695c", "#6b757d")
 LOG_FROM = 10.0  # a quantity that spans decades is drawn so once it has left the first
 STYLES = ("-", "--", "-.", ":")
+FEW = 50  # points that are marked one by one
+GAP_PERIODS = 10  # a line does not bridge a longer silence than this
 PRIORITY = {"high": "#C40D1A", "medium": "#D9A800", "low": "#1a9fb3"}
 _RC = {
     "svg.hashsalt": "guidance",
@@ -25,12 +29,15 @@ _RC = {
     "grid.color": "#dde1e4",
     "axes.edgecolor": "#6b757d",
 }
+Values = NDArray[np.float64]
 Line = tuple[str, Curve]
 Level = tuple[str, float]
 Span = tuple[str, str, float, float]  # name, priority, from s, to s
 
 
-def curves(lines: Iterable[Line], start_ns: int, label: str, levels: Iterable[Level] = (), *, log: bool = False) -> str:
+def curves(
+    lines: Iterable[Line], start_ns: int, end_s: float, label: str, levels: Iterable[Level] = (), *, log: bool = False
+) -> str:
     """Values along time with their limits as dashed levels; "" where there is nothing to draw."""
     shown = [(name, curve) for name, curve in lines if len(curve.values)]
     if not shown:
@@ -38,9 +45,10 @@ def curves(lines: Iterable[Line], start_ns: int, label: str, levels: Iterable[Le
     with mpl.rc_context(_RC):
         figure, axes = _figure(2.6)
         for number, (name, curve) in enumerate(shown):
-            seconds, values = curve.thinned(start_ns)
+            seconds, values = _broken(*curve.thinned(start_ns))
+            mark = "." if len(seconds) < FEW else ""
             style = STYLES[number // len(COLOURS) % len(STYLES)]
-            axes.plot(seconds, values, style, color=COLOURS[number % len(COLOURS)], lw=1.1, label=name)
+            axes.plot(seconds, values, style, color=COLOURS[number % len(COLOURS)], lw=1.1, marker=mark, label=name)
         for level, names in _joined(levels).items():
             text = (
                 f"limit {level:g} ({', '.join(names)})" if len(names) < 4 else f"limit {level:g} ({len(names)} guards)"
@@ -48,6 +56,7 @@ def curves(lines: Iterable[Line], start_ns: int, label: str, levels: Iterable[Le
             axes.axhline(level, color="#0b0e10", lw=0.9, ls=(0, (5, 3)))
             axes.annotate(text, (1.0, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=8)
         axes.set_ylabel(label)
+        axes.set_xlim(0, end_s or 1)
         if log and max(curve.values.max() for _, curve in shown) > LOG_FROM:
             axes.set_yscale("symlog", linthresh=1.0)
             axes.set_ylim(bottom=0)
@@ -63,7 +72,7 @@ def spans(rows: Iterable[Span], end_s: float) -> str:
     if not by_name:
         return ""
     with mpl.rc_context(_RC):
-        figure, axes = _figure(0.7 + 0.24 * len(by_name))
+        figure, axes = _figure(0.7 + 0.24 * len(by_name), 0.2)
         for line, group in enumerate(by_name.values()):
             bars = [(start, max(stop - start, end_s / 400)) for _, _, start, stop in group]
             axes.broken_barh(bars, (line - 0.35, 0.7), facecolors=PRIORITY.get(group[0][1], COLOURS[4]))
@@ -81,7 +90,7 @@ def bars(counts: Mapping[str, Mapping[str, int]]) -> str:
     kinds = ("ok", "suspect", "invalid", "missing")
     shades = {"ok": "#2e7d32", "suspect": "#b0b7bc", "invalid": "#6b757d", "missing": "#2b3238"}
     with mpl.rc_context(_RC):
-        figure, axes = _figure(0.8 + 0.26 * len(rows))
+        figure, axes = _figure(0.8 + 0.26 * len(rows), 0.2)
         for line, count in enumerate(rows.values()):
             left = 0.0
             for kind in kinds:
@@ -96,6 +105,15 @@ def bars(counts: Mapping[str, Mapping[str, int]]) -> str:
         return _svg(figure)
 
 
+def _broken(seconds: Values, values: Values) -> tuple[Values, Values]:
+    """The curve with a hole where nothing was measured."""
+    steps = np.diff(seconds)
+    if not len(steps):
+        return seconds, values
+    holes = np.flatnonzero(steps > max(GAP_PERIODS * float(np.median(steps)), 0.5)) + 1
+    return np.insert(seconds, holes, np.nan), np.insert(values, holes, np.nan)
+
+
 def _joined(levels: Iterable[Level]) -> dict[float, list[str]]:
     out: dict[float, list[str]] = {}
     for name, level in levels:
@@ -103,10 +121,11 @@ def _joined(levels: Iterable[Level]) -> dict[float, list[str]]:
     return out
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(9.5, height), layout="constrained")
+def _figure(height: float, left: float = 0.07) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(9.5, height))
     FigureCanvasSVG(figure)
-    axes = figure.add_subplot()
+    below = 0.42 / height  # room for the time axis; equal margins keep the graphs' times above each other
+    axes = figure.add_axes((left, below, 0.78 - left, 1 - below - 0.06 / height))
     axes.set_axisbelow(True)
     axes.set_xlabel("seconds of the session")
     return figure, axes

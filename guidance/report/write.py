@@ -17,6 +17,7 @@ from guidance.recording.reader import Recording
 from guidance.report import figures
 from guidance.report.collect import Session, collect
 from guidance.report.html import Markup, cell, figure, page, priority, section, table
+from guidance.report.series import Curve
 from guidance.report.summary import summarise
 
 BANNER = "RESEARCH SOFTWARE - session report, not for diagnosis"
@@ -134,31 +135,37 @@ def _thermometry(session: Session, summary: Row, plan: Plan | None) -> list[str]
     if summary["thermometry"] is None:
         return []
     curves = session.thermometry
-    hot = [(name, curve) for name, curve in curves.items() if name == "max_c" or name.endswith(".max_c")]
-    dose = [(name, curve) for name, curve in curves.items() if "cem43_min" in name]
+    hot = _per_region(curves, "max_c", "max_c")
+    dose = _per_region(curves, "max_cem43_min", "dose_upper_cem43_min")
     guards = plan.guards() if plan else ()
     warm_limits = [(g.structure, g.temperature_c) for g in guards if g.temperature_c is not None]
     dose_limits = [(g.structure, g.cem43_min) for g in guards if g.cem43_min is not None]
     power = [(name, curve) for name, curve in session.readings.items() if "power" in name]
-    start = session.first_ns
+    span = (session.first_ns, summary["duration_s"])
     frames = summary["thermometry"]["frames"]
     return [
         figure(
-            figures.curves(hot, start, "°C", warm_limits),
+            figures.curves(hot, *span, "°C", warm_limits),
             "Highest temperature of valid voxels, whole image and guards.",
         ),
         figure(
-            figures.curves(dose, start, "CEM43 min", dose_limits, log=True),
-            "Highest thermal dose; upper: its upper bound.",
+            figures.curves(dose, *span, "CEM43 min", dose_limits, log=True),
+            "Highest thermal dose; of guards its upper bound.",
         ),
-        figure(figures.curves(power, start, "W"), "Power as the device reported it."),
+        figure(figures.curves(power, *span, "W"), "Power as the device reported it."),
         f'<p class="note">Frames by state: {cell(frames)}</p>',
     ]
+
+
+def _per_region(curves: Mapping[str, Curve], whole: str, guard: str) -> list[tuple[str, Curve]]:
+    image = [("whole image", curves[whole])] if whole in curves else []
+    return image + [(n.removesuffix(f".{guard}"), curve) for n, curve in curves.items() if n.endswith(f".{guard}")]
 
 
 def _tools(session: Session, summary: Row) -> list[str]:
     near = [(n, t.curves["target_distance_mm"]) for n, t in session.tools.items() if "target_distance_mm" in t.curves]
     side = [(n, t.curves["lateral_mm"]) for n, t in session.tools.items() if "lateral_mm" in t.curves]
+    span = (session.first_ns, summary["duration_s"])
     heads = ("tool", "poses told", "live", "of each quality", "least / most / last")
     rows = [
         (name, row["poses"], f"{100 * row['live_share']:.1f} %", row["quality"], _extents(row["values"]))
@@ -166,8 +173,8 @@ def _tools(session: Session, summary: Row) -> list[str]:
     ]
     return [
         table(heads, rows, "No tool was told."),
-        figure(figures.curves(near, session.first_ns, "mm"), "Distance of the tip to its target, while live."),
-        figure(figures.curves(side, session.first_ns, "mm"), "Lateral error, while live."),
+        figure(figures.curves(near, *span, "mm"), "Distance of the tip to its target, while live."),
+        figure(figures.curves(side, *span, "mm"), "Lateral error, while live."),
     ]
 
 

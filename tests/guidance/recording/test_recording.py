@@ -265,6 +265,15 @@ def test_names_from_outside_are_refused(tmp_path: Path, name: str) -> None:
         disk.find_recording(tmp_path, name)
 
 
+def test_a_second_writer_of_the_same_file_is_refused(tmp_path: Path) -> None:
+    first = Recorder(tmp_path, {}, name="chosen.mcap")
+    with pytest.raises(RecordingError, match=r"chosen.mcap: cannot be opened for writing: File exists"):
+        Recorder(tmp_path, {}, name="chosen.mcap")
+    first.append(pose(0), [])
+    assert first.close().written == 1
+    assert len(list(read(first.path))) == 1
+
+
 def test_links_are_not_followed(tmp_path: Path) -> None:
     name = "20260101T000000.000000Z-00000000.mcap"
     target = tmp_path / "secret"

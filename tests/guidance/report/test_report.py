@@ -13,7 +13,7 @@ from devices.quality import Quality
 from guidance.errors import RecordingError
 from guidance.events import Act, AnyEvent, Arrival, Effect, Job, JobDone, LinkChange, Loss, Send, Tick
 from guidance.recording.writer import Recorder
-from guidance.report import write_report
+from guidance.report import figures, write_report
 from guidance.report.series import MAX_POINTS, Curve
 
 T0 = 1_750_000_000_000_000_000
@@ -270,3 +270,12 @@ def test_thinning_keeps_the_extremes() -> None:
     assert shown.max() == 9.0
     assert seconds[shown.argmax()] == pytest.approx(77.777)
     assert (np.diff(seconds) > 0).all()
+
+
+def test_a_curve_has_a_hole_where_nothing_was_measured() -> None:
+    curve = Curve()
+    for ms in [*range(0, 5000, 10), *range(9000, 12000, 10)]:
+        curve.add(T0 + ms * MS, 1.0)
+    seconds, values = figures._broken(*curve.thinned(T0))
+    (hole,) = np.flatnonzero(np.isnan(values))
+    assert (seconds[hole - 1], seconds[hole + 1]) == (4.99, 9.0)
