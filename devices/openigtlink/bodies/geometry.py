@@ -142,7 +142,8 @@ class PolyData(Wire, frozen=True, kw_only=True, eq=False):
         n_points, *cells, n_attributes = _POLY.unpack_from(content)
         reader = _Reader(type_name, content, _POLY.size)
         points = reader.floats(n_points, 3)
-        need_finite(type_name, [float(points.sum(dtype=np.float64))])
+        if not np.isfinite(points).all():
+            refuse(type_name, "a coordinate is NaN or infinite")
         runs: dict[str, Any] = {
             name: _cells(type_name, name, reader.integers(cells[2 * i + 1]), cells[2 * i], n_points)
             for i, name in enumerate(_CELLS)
