@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 
+import psutil
 import pytest
 
 from devices.errors import LocalProtocolError
@@ -237,3 +238,23 @@ async def test_what_is_no_alert_is_refused(start_link):
 async def test_plain_text_stays_on_loopback(start_link):
     with pytest.raises(LocalProtocolError, match="tls"):
         await start_link(host="10.0.0.1")
+
+
+async def test_lost_connections_leave_no_descriptor_and_no_task(broker, start_link, wait_until):
+    ours = await start_link(port=broker.port, retry_first_s=0.01, retry_most_s=0.01, answer_s=0.3)
+    await wait_until(lambda: ours.up, "connected")
+    process, counts = psutil.Process(), []
+    for round_ in range(6):
+        broker.kill()
+        if round_ % 2:
+            broker.start()
+            broker.signal(signal.SIGSTOP)  # takes connections and never answers
+        await wait_until(lambda: not ours.up, "gone")
+        refused = len(ours.changes)
+        await wait_until(lambda seen=refused: len(ours.changes) >= seen + 3, "three more attempts")
+        broker.kill()
+        broker.start()
+        await wait_until(lambda: ours.up, "back")
+        await asyncio.sleep(0.05)
+        counts.append((process.num_fds(), len(asyncio.all_tasks())))
+    assert len(set(counts[1:])) == 1, counts

@@ -288,3 +288,19 @@ def test_the_link_runs_on_uvloop():
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         assert runner.run(scenario()) > 20
+
+
+async def test_restarts_leave_no_descriptor_and_no_task(start_link, wait_until):
+    publisher = await start_link(publish=FREE, publish_images=FREE, listen=FREE, execute=FREE)
+    process, counts = psutil.Process(), []
+    for _ in range(20):
+        visitor = await start_link(
+            subscribe=(publisher.link.addresses["publish"], publisher.link.addresses["publish_images"]),
+            issue=publisher.link.addresses["execute"],
+        )
+        await subscribed(publisher, visitor, wait_until)
+        before = len(publisher.changes)
+        await visitor.link.stop()
+        await wait_until(lambda seen=before: len(publisher.changes) >= seen + 3, "its three sockets gone")
+        counts.append((process.num_fds(), len(asyncio.all_tasks())))
+    assert len(set(counts[3:])) == 1, counts
