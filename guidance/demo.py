@@ -10,8 +10,9 @@ import sys
 from typing import Any
 
 from guidance.errors import GuidanceError
+from guidance.load import config_file, load_room
 from guidance.service.serve import with_addresses
-from guidance.service.session import Session, config_file, load_room, on_signals
+from guidance.service.session import Session, on_signals
 from guidance.settings import RoomSettings
 
 READY_S = 60.0  # the simulator compiles its kernels the first time

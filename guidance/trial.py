@@ -15,8 +15,8 @@ from devices.messages import AnyMessage
 from guidance.core import Core
 from guidance.errors import SettingsError
 from guidance.events import Send
+from guidance.load import config_file, load_room, recording_header
 from guidance.recording.writer import Recorder
-from guidance.service.session import config_file, load_room, recording_header
 from guidance.settings import read_toml
 from guidance.units import NS_PER_S
 from guidance.virtual import VirtualRoom

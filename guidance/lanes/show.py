@@ -69,7 +69,8 @@ class ShowWork:
     def _centre(self, tools: dict[str, Matrix], pointer: str) -> NDArray[np.float64]:
         if pointer in tools:
             tips: NDArray[np.float64] = apply(tools[pointer], np.array([self._tools[pointer].tip_mm], float))
-            return tips[0].copy()
+            tip: NDArray[np.float64] = tips[0]
+            return tip
         if self._plan is not None and self._plan.targets:
             return np.asarray(self._plan.targets[0].center_mm, float)
         return np.zeros(3)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from guidance.core import Core
 from guidance.errors import GuidanceError, SettingsError
+from guidance.load import config_file, load_room
 from guidance.plan import load_plan
-from guidance.service.session import config_file, load_room
 from guidance.settings import read_toml
 
 

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from guidance.errors import SettingsError
-from guidance.service.session import Session, config_file, load_room, on_signals
+from guidance.load import config_file, load_room
+from guidance.service.session import Session, on_signals
 from guidance.settings import RoomSettings
 
 

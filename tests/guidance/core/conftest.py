@@ -10,8 +10,8 @@ from devices.messages import AnyMessage, Command, Image, Pose
 from devices.quality import Quality
 from guidance.core import Core
 from guidance.events import Arrival, Effect, Job, JobDone, LinkChange, Send, Tick
+from guidance.load import config_file
 from guidance.safety.limits import load_limits
-from guidance.service.session import config_file
 from guidance.settings import parse_settings
 from guidance.units import ms
 
@@ -103,7 +103,9 @@ class Bench:
     def act(self, verb: str) -> Any:
         """A console's command; its acknowledgement."""
         sends = self.say("console", Command(name="desk", command_id=1, verb=verb, device_time_ns=self.now_ns))
-        return next(e.message for e in sends if isinstance(e, Send) and e.link == "console" and e.message.name == "desk")
+        return next(
+            e.message for e in sends if isinstance(e, Send) and e.link == "console" and e.message.name == "desk"
+        )
 
     def sent(self, kind: type, link: str | None = None) -> list[Any]:
         """Messages of a type sent so far."""
