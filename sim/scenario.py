@@ -38,6 +38,8 @@ from sim.latency import SendLog
 from sim.phantom.world import World, WorldSettings
 from sim.truth import Truth
 
+_DATA = "${GUIDANCE_DATA}"
+
 
 class LinkRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The devices' side of one link."""
@@ -135,18 +137,25 @@ def _construct(row: PeerRow, offered: dict[str, Any]) -> Peer:
 
 
 def _expand(value: Any) -> Any:
-    """Environment variables in texts; GUIDANCE_DATA has a default."""
+    """`${GUIDANCE_DATA}` in texts: the folder of recordings."""
     if isinstance(value, dict):
         return {key: _expand(inner) for key, inner in value.items()}
     if isinstance(value, list):
         return [_expand(inner) for inner in value]
-    if not isinstance(value, str) or "${" not in value:
+    if not isinstance(value, str) or _DATA not in value:
         return value
-    default = Path(__file__).resolve().parents[2] / "shared" / "data"
-    text = value.replace("${GUIDANCE_DATA}", os.environ.get("GUIDANCE_DATA", str(default)))
-    if "${" in text:
-        raise ScenarioError(f"{value!r}: only ${{GUIDANCE_DATA}} is known")
-    return text
+    return value.replace(_DATA, str(_data_folder()))
+
+
+def _data_folder() -> Path:
+    """`$GUIDANCE_DATA`, else `../shared/data` beside the project or the working folder."""
+    if given := os.environ.get("GUIDANCE_DATA"):
+        return Path(given)
+    beside = [root.parent / "shared" / "data" for root in (Path(__file__).resolve().parents[1], Path.cwd())]
+    for folder in beside:
+        if folder.is_dir():
+            return folder
+    raise ScenarioError(f"recordings are not at {beside[0]}: set GUIDANCE_DATA to their folder")
 
 
 def load(name_or_path: str) -> dict[str, Any]:
