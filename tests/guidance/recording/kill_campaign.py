@@ -27,8 +27,8 @@ def live(folder: Path, acknowledged: int) -> None:
         folder, "a.journal", lambda sequence: os.write(acknowledged, sequence.to_bytes(8, "little")) and None
     )
     recorder = Recorder(folder, {"room": "r"}, name="a.mcap")
-    number = 0
-    while True:
+    number, parent = 0, os.getppid()
+    while os.getppid() == parent:  # never outlive a campaign that was itself killed
         recorder.append(pose(number), [reply(number)])
         if number % 5 == 0:
             journal.append(f"alert {number // 5}".encode() * 20)
@@ -66,6 +66,7 @@ def main(root: Path, kills: int, seed: int) -> dict[str, int]:
         if child == 0:
             os.close(reader)
             live(folder, writer)
+            os._exit(1)
         os.close(writer)
         synced = int.from_bytes(os.read(reader, 8), "little")  # wait until it is at work
         time.sleep(chance.uniform(0, 1.2))

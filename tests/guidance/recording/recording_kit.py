@@ -109,6 +109,7 @@ class FaultyFile(AppendFile):
 
     room: int | None = None
     sync_s = 0.0
+    synced_bytes = 0  # of the file when it was last on the disk
 
     def write(self, parts: Sequence[bytes | memoryview]) -> None:
         whole = b"".join(parts)
@@ -119,4 +120,6 @@ class FaultyFile(AppendFile):
 
     def sync(self) -> None:
         time.sleep(self.sync_s)
+        size = self.size
         super().sync()
+        self.synced_bytes = size

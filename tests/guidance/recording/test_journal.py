@@ -53,6 +53,29 @@ def test_confirmation_comes_after_the_sync(tmp_path: Path) -> None:
     assert told == sorted(told)
 
 
+def test_nothing_is_confirmed_that_is_not_on_the_disk(tmp_path: Path) -> None:
+    file = open_append(tmp_path, "a.journal", new=False)
+    gate = threading.Event()
+
+    class Held(FaultyFile):
+        def sync(self) -> None:
+            assert gate.wait(10)
+            super().sync()
+
+    gate.set()
+    held = Held(file.fileno(), file.path)
+    seen: list[tuple[int, int]] = []
+    journal = Journal.on(held, lambda sequence: seen.append((sequence, held.synced_bytes)))
+    gate.clear()
+    journal.append(b"x" * 60)
+    assert not journal.wait(1, 0.1)
+    assert seen == []
+    gate.set()
+    assert journal.wait(1, 10)
+    journal.close()
+    assert seen == [(1, HEAD_BYTES + 100)]
+
+
 def test_cut_at_every_byte_it_opens_with_every_whole_record(tmp_path: Path) -> None:
     path = write(tmp_path, RECORDS)
     whole = path.read_bytes()

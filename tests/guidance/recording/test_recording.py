@@ -214,6 +214,22 @@ def test_a_slow_disk_never_holds_append_up_and_the_queue_has_an_end(faulty: Faul
     assert recording.missing <= last.lost
 
 
+def test_what_is_written_reaches_the_disk_while_recording(faulty: FaultyFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "SYNC_S", 0.02)
+    recorder = Recorder.on(faulty, {})
+    header_bytes = faulty.synced_bytes
+    assert header_bytes == faulty.size > 0
+    recorder.append(pose(0), [])
+    settle(recorder)
+    end = time.monotonic() + 20
+    while faulty.synced_bytes < faulty.size:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    assert faulty.synced_bytes > header_bytes
+    recorder.close()
+    assert faulty.synced_bytes == faulty.size
+
+
 def test_pixels_in_the_queue_have_an_end(tmp_path: Path) -> None:
     image = m.Image(name="i", pixels=np.zeros((1, 1000, 1000), np.uint8), frame="I", frame_from_image_mm=np.eye(4))
     recorder = Recorder(tmp_path, {}, max_queued_bytes=10_000)
