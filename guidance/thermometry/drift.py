@@ -2,61 +2,163 @@
 
 Reweighted least squares with weights 1 / (1 + r^2), r the residual in degC: heated tissue loses
 its say. At most 30 iterations, stop below 0.01 degC. Voxels whose running mean has left the
-drift for longer than noise explains (heat that lasts) are left out altogether.
+drift for longer than noise explains (heat that lasts) are left out altogether. A fixed sample of
+the tissue is enough: 2048 voxels at 0.3 degC give the mean to 0.007 degC.
 """
 
 from typing import Any
 
 import numpy as np
+from numba import njit, types
 from numpy.typing import NDArray
+
+from guidance.thermometry.kernel import OPTIONS, arc, flat
 
 MAX_ITERATIONS = 30
 STOP_C = 0.01
 TERMS = (1, 3, 6)  # how many of 1, x, y, x^2, xy, y^2 belong to order 0, 1, 2
-SAMPLES_MAX = 16384
+SAMPLES_MAX = 2048
 RUN = 16  # voxels taken together: two cache lines of complex64
-MEMORY = 0.25  # share of the newest frame in the running mean
-LEAVE_SIGMAS = 2.0
+MEMORY = np.float32(0.15)  # share of the newest frame in the running mean
+LEAVE_SIGMAS = np.float32(1.2)
 KEEP_SHARE_MIN = 0.25
 NO_DRIFT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+_ZERO, _ONE = np.float32(0.0), np.float32(1.0)
+_IN = types.Array(types.float32, 1, "C", readonly=True)
 
 
 class DriftSample:
-    """The tissue voxels on which drift is fitted: at most about SAMPLES_MAX, in runs, spread evenly."""
+    """The tissue voxels on which drift is fitted: about SAMPLES_MAX at most, in runs, spread evenly."""
 
     def __init__(self, tissue: NDArray[np.bool_], order: int) -> None:
         rows, columns = tissue.shape[-2:]
-        flat = np.flatnonzero(tissue)
-        runs = np.unique(flat // RUN)
-        keep = runs[:: max(1, -(-flat.size // SAMPLES_MAX))]
-        self.index = flat[np.isin(flat // RUN, keep)]
+        taken = np.flatnonzero(tissue)
+        runs = np.unique(taken // RUN)
+        keep = runs[:: max(1, -(-taken.size // SAMPLES_MAX))]
+        self.index = taken[np.isin(taken // RUN, keep)]
         y = (self.index // columns % rows) * (2.0 / max(rows - 1, 1)) - 1.0
         x = (self.index % columns) * (2.0 / max(columns - 1, 1)) - 1.0
-        self.terms = TERMS[order]
-        self.basis = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y)[: self.terms], axis=1)
-        self._mean_c = np.zeros(self.index.size)
+        basis = (np.ones_like(x), x, y, x * x, x * y, y * y)[: TERMS[order]]
+        self._basis = np.stack(basis).astype(np.float32)
+        self._mean_c = np.zeros(self.index.size, np.float32)
 
-    def fit(self, change_c: NDArray[Any], sigma_c: NDArray[Any], start: tuple[float, ...]) -> tuple[float, ...]:
-        """Six coefficients (degC) that explain `change_c` at `index`, each with its `sigma_c`.
+    def fit(
+        self,
+        image: NDArray[np.complex64],
+        reference: NDArray[np.complex64],
+        expected_c: NDArray[np.float32],
+        scale: float,
+        noise: float,
+        start: tuple[float, ...],
+    ) -> tuple[float, ...]:
+        """Six coefficients (degC) of the drift of `image` against `reference`.
 
-        `start` is the last answer; it stands where too few voxels are usable.
+        `expected_c` is the temperature change of the last frame (NaN = none), towards which the
+        phase is unwrapped, `scale` degC per radian, `start` the last answer; it stands where too
+        few voxels are usable.
         """
-        usable = np.isfinite(change_c) & np.isfinite(sigma_c)
-        quiet = usable & (np.abs(self._mean_c) < LEAVE_SIGMAS * sigma_c)
-        taken = quiet if np.count_nonzero(quiet) >= KEEP_SHARE_MIN * np.count_nonzero(usable) else usable
-        values, basis = np.asarray(change_c[taken], np.float64), self.basis[taken]
-        if values.size < 4 * self.terms:
-            return start
-        solution = np.array(start[: self.terms])
-        solution[0] += np.median(values - basis @ solution)
-        for _ in range(MAX_ITERATIONS):
-            weights = 1.0 / (1.0 + (values - basis @ solution) ** 2)
-            weighted = basis * weights[:, None]
-            new = np.linalg.solve(weighted.T @ basis + 1e-9 * np.eye(self.terms), weighted.T @ values)
-            moved = np.abs(new - solution).max()
-            solution = new
-            if moved < STOP_C:
-                break
-        rest = np.where(usable, change_c - self.basis @ solution - self._mean_c, 0.0)
-        self._mean_c += MEMORY * rest
-        return tuple(float(value) for value in solution) + NO_DRIFT[self.terms :]
+        change, sigma = np.empty(self.index.size, np.float32), np.empty(self.index.size, np.float32)
+        answer = np.array(start, np.float64)
+        lines = (flat(a, np.complex64).view(np.float32) for a in (image, reference))
+        _gather(*lines, flat(expected_c, np.float32), self.index, self._basis, answer, scale, noise, change, sigma)
+        used = _select(change, sigma, self._mean_c)
+        if used.size >= 4 * len(self._basis):
+            _reweight(np.ascontiguousarray(change[used]), np.ascontiguousarray(self._basis[:, used]), answer)
+            _remember(change, self._basis, answer, self._mean_c)
+        return tuple(float(value) for value in answer)
+
+
+@njit(
+    types.void(
+        _IN,
+        _IN,
+        _IN,
+        types.int64[::1],
+        types.float32[:, ::1],
+        types.float64[::1],
+        types.float64,
+        types.float64,
+        types.float32[::1],
+        types.float32[::1],
+    ),
+    **OPTIONS,
+)
+def _gather(image, reference, expected, index, basis, start, scale, noise, change, sigma):  # type: ignore[no-untyped-def]
+    """Change in degC, unwrapped, and its sigma for each voxel of the sample; NaN without signal."""
+    turn = np.float32(2.0 * np.pi * abs(scale))
+    for j in range(index.size):
+        k = 2 * index[j]
+        a, b, c, d = image[k], image[k + 1], reference[k], reference[k + 1]
+        value = np.float32(scale) * arc(a * c + b * d, b * c - a * d)
+        drift = _ZERO
+        for term in range(basis.shape[0]):
+            drift += np.float32(start[term]) * basis[term, j]
+        towards = expected[index[j]] + drift
+        turns = np.rint(((towards if towards == towards else drift) - value) / turn)
+        change[j] = value + turn * turns
+        sigma[j] = np.float32(abs(scale) * noise) / np.sqrt(a * a + b * b)
+
+
+def _select(change: NDArray[Any], sigma: NDArray[Any], mean_c: NDArray[Any]) -> NDArray[np.int64]:
+    usable = np.isfinite(change) & np.isfinite(sigma)
+    quiet = usable & (np.abs(mean_c) < LEAVE_SIGMAS * sigma)
+    enough = np.count_nonzero(quiet) >= KEEP_SHARE_MIN * np.count_nonzero(usable)
+    return np.flatnonzero(quiet if enough else usable)
+
+
+@njit(nogil=True, cache=True, fastmath={"contract", "reassoc"})
+def _weighted(weight, one, two):  # type: ignore[no-untyped-def]
+    total = _ZERO
+    for j in range(weight.size):
+        total += weight[j] * one[j] * two[j]
+    return total
+
+
+@njit(nogil=True, cache=True)
+def _solve(normal):  # type: ignore[no-untyped-def]
+    """Solution of a small symmetric positive system [A | b]; a direction without support stays 0."""
+    size = normal.shape[0]
+    for one in range(size):
+        pivot = normal[one, one]
+        if pivot < 1e-6:
+            normal[one, :] = 0.0
+            normal[:, one] = 0.0
+            normal[one, one] = 1.0
+            continue
+        normal[one, one:] /= pivot
+        for two in range(size):
+            if two != one:
+                normal[two, one:] -= normal[two, one] * normal[one, one:]
+    return normal[:, size].copy()
+
+
+@njit(types.void(types.float32[::1], types.float32[:, ::1], types.float64[::1]), **OPTIONS)
+def _reweight(change, basis, answer):  # type: ignore[no-untyped-def]
+    """Reweighted least squares from `answer`, which is replaced by the solution."""
+    terms = basis.shape[0]
+    normal = np.empty((terms, terms + 1))
+    rest, weight = np.empty(change.size, np.float32), np.empty(change.size, np.float32)
+    for _ in range(MAX_ITERATIONS):
+        for j in range(change.size):
+            rest[j] = change[j]
+        for term in range(terms):
+            for j in range(change.size):
+                rest[j] -= np.float32(answer[term]) * basis[term, j]
+        for j in range(change.size):
+            weight[j] = _ONE / (_ONE + rest[j] * rest[j])
+        for one in range(terms):
+            normal[one, terms] = _weighted(weight, basis[one], rest)
+            for two in range(one + 1):
+                normal[one, two] = normal[two, one] = _weighted(weight, basis[one], basis[two])
+        moved = 0.0
+        steps = _solve(normal)
+        for term in range(terms):
+            answer[term] += steps[term]
+            moved = max(moved, abs(steps[term]))
+        if moved < STOP_C:
+            break
+
+
+def _remember(change: NDArray[Any], basis: NDArray[Any], answer: NDArray[Any], mean_c: NDArray[Any]) -> None:
+    rest = change - answer[: len(basis)].astype(np.float32) @ basis - mean_c
+    mean_c += MEMORY * np.where(np.isfinite(rest), rest, _ZERO)

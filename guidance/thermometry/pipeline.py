@@ -13,8 +13,9 @@ from guidance.thermometry.combine import CoilCombiner, combine_echoes
 from guidance.thermometry.drift import NO_DRIFT, DriftSample
 from guidance.thermometry.faults import Fault, result_fault, same_pixels, sequence_fault
 from guidance.thermometry.frame import STATES, DoseState, ThermometryFrame
+from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.noise import measure_noise
-from guidance.thermometry.plain import MISSED_MASK, PassInputs, PassOutputs, plain_pass
+from guidance.thermometry.plain import MISSED_MASK, PassInputs, PassOutputs
 from guidance.thermometry.settings import ThermometrySettings
 
 Complex = NDArray[np.complexfloating[Any, Any]]
@@ -181,12 +182,15 @@ class ThermometryPipeline:
 
     def _measure(self, images: list[Complex], time_s: float) -> ThermometryFrame:
         given = self._given(images, time_s)
-        found = plain_pass(given)
+        found = fused_pass(given)
         fault = result_fault(self.settings, found, self._require_tissue())
         if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
             return self._nothing(time_s, fault)
         last_c = given.last_c
-        self._tracks = (np.where(np.isnan(found.temperature_c), last_c, found.temperature_c), last_c)
+        track = found.temperature_c
+        if found.lost:  # a voxel that comes back is unwrapped towards what it was
+            track = np.where(np.isnan(track), last_c, track)
+        self._tracks = (track, last_c)
         self._step_s = 0.0 if self._last_s is None else time_s - self._last_s
         self._last_s, self._bridge = time_s, False
         self.dose = DoseState(found.dose_min, found.variance, found.marks)
@@ -260,15 +264,8 @@ class ThermometryPipeline:
     def _fit_drift(self, image: Complex, reference: Complex, scale: float, last_c: Map) -> None:
         if self._sample is None:
             return
-        index = self._sample.index
-        with np.errstate(invalid="ignore", divide="ignore"):
-            now, then = image.ravel()[index], reference.ravel()[index]
-            change = np.angle(now * then.conj()) * scale
-            sigma = abs(scale) * self._noise / np.abs(now)
-        drift = self._sample.basis @ np.asarray(self._drift[: self._sample.terms])
-        expected = np.nan_to_num(last_c.ravel()[index] - self.settings.t0_c) + drift
-        turn = 2.0 * math.pi * abs(scale)
-        self._drift = self._sample.fit(change + turn * np.round((expected - change) / turn), sigma, self._drift)
+        change = last_c - np.float32(self.settings.t0_c)
+        self._drift = self._sample.fit(image, reference, change, scale, self._noise, self._drift)
 
     def _step(self, time_s: float) -> tuple[float, NDArray[np.uint8]]:
         """Seconds over which dose is integrated, and the marks; a gap that is too long counts as missed."""

@@ -50,7 +50,8 @@ class PassInputs:
 class PassOutputs:
     """New arrays of one frame.
 
-    `variance` is that of the dose from independent noise, in min^2; `not_finite` counts pixels.
+    `variance` is that of the dose from independent noise, in min^2; `not_finite` counts
+    pixels, `lost` the voxels that had a temperature in the frame before and have none now.
     """
 
     temperature_c: NDArray[np.float32]
@@ -60,6 +61,7 @@ class PassOutputs:
     variance: NDArray[np.float32]
     marks: NDArray[np.uint8]
     not_finite: int
+    lost: int
 
 
 def drift_plane(coefficients: tuple[float, ...], shape: tuple[int, ...]) -> NDArray[np.float64]:
@@ -98,6 +100,7 @@ def plain_pass(given: PassInputs) -> PassOutputs:
         variance.astype(np.float32),
         marks,
         int(np.count_nonzero(~np.isfinite(given.image))),
+        int(np.count_nonzero(np.isnan(temperature) & np.isfinite(given.last_c))),
     )
 
 
