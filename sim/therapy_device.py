@@ -16,6 +16,8 @@ import numpy as np
 from devices.messages import Acknowledgement, AnyMessage, Command, Reading, Status
 from devices.peer import NEVER_NS
 from sim.phantom.world import World
+from sim.space import Vector
+from sim.tools import ToolMotion
 
 
 class State(StrEnum):
@@ -56,7 +58,10 @@ class Sonication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class TherapyDevice:
-    """Heats the patient of `world`. `faults`: `ignores_stop`, `late_ack_ms`, `no_dead_man`, `power_scale`."""
+    """Heats the patient of `world`, at its focus or at the tip of the tracked `applicator`.
+
+    `faults`: `ignores_stop`, `late_ack_ms`, `no_dead_man`, `power_scale`.
+    """
 
     def __init__(
         self,
@@ -73,6 +78,8 @@ class TherapyDevice:
         reading_hz: float = 10.0,
         program: Sequence[dict[str, Any]] = (),
         follow_target: bool = False,
+        applicator: str = "",
+        tracked: dict[str, ToolMotion] | None = None,
         faults: dict[str, float] | None = None,
     ) -> None:
         self.name = name
@@ -89,6 +96,9 @@ class TherapyDevice:
         self._program = [msgspec.convert(row, Sonication) for row in program]
         self._running: Sonication | None = None
         self._follow = follow_target
+        if applicator and applicator not in (tracked or {}):
+            raise ValueError(f"applicator {applicator!r} is not among the tracked {sorted(tracked or {})}")
+        self._applicator = (tracked or {})[applicator] if applicator else None
         self._faults = faults or {}
         self._answers: list[tuple[int, AnyMessage]] = []
         self._emitted_w = 0.0
@@ -191,11 +201,7 @@ class TherapyDevice:
         if power_w != self._emitted_w:
             self.switched.append((now_ns, power_w))
         if power_w or self._emitted_w:
-            focus = self._focus
-            if self._follow:
-                r, a, s = self._world.moved_mm(np.asarray(focus), now_ns)
-                focus = (float(r), float(a), float(s))
-            self._world.drive(now_ns, power_w, focus)
+            self._world.drive(now_ns, power_w, self._heated_mm(now_ns))
         self._emitted_w = power_w
 
     def _run_program(self, now_ns: int) -> None:
@@ -211,6 +217,13 @@ class TherapyDevice:
             self._power_w = wanted.power_w
             self._focus = wanted.focus_mm or self._focus
             self._enter(State.ON, now_ns)
+
+    def _heated_mm(self, now_ns: int) -> Vector:
+        """Where the energy goes: the applicator's tip, the focus carried with the organ, or the focus as set."""
+        if self._applicator is not None:
+            return self._applicator.tip_mm(now_ns)
+        focus = np.asarray(self._focus)
+        return self._world.moved_mm(focus, now_ns) if self._follow else focus
 
     # --- telling ----------------------------------------------------------------------------
 

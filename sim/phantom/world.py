@@ -45,9 +45,9 @@ class World:
         self._now_ns = start_ns
         self._drive = 0  # index of the drive in force at `_now_ns`
 
-    def drive(self, now_ns: int, power_w: float, focus_mm: Sequence[float]) -> None:
+    def drive(self, now_ns: int, power_w: float, focus_mm: Sequence[float] | Vector) -> None:
         """Tell what the therapy does from `now_ns` on; times must not go back."""
-        r, a, s = focus_mm
+        r, a, s = (float(value) for value in focus_mm)
         self.drives.append(Drive(max(now_ns, self.drives[-1].now_ns), power_w, (r, a, s)))
 
     def seconds(self, now_ns: int) -> float:
