@@ -25,13 +25,18 @@ class _Strict(BaseModel):
 
 
 class Link(_Strict):
-    """One way in or out. `role` says what hangs on it, which decides what its loss means."""
+    """One way in or out. `role` says what hangs on it, which decides what its loss means.
+
+    `clock` names the clock of the device behind it; links that name the same one are aligned
+    together (devices that share a time server, or one program that serves tracker and images).
+    """
 
     id: Identifier
     kind: Literal["openigtlink", "zeromq", "mqtt"]
     mode: Literal["connect", "listen"] = "connect"
     address: str = Field(default="127.0.0.1:0", pattern=r"^[^\s:]+:\d{1,5}$")
     role: Literal["tracker", "imaging", "therapy", "robot", "xray", "console", "viewer", "alerts"] = "viewer"
+    clock: Identifier | None = None
     reconnect: bool = True
     default_frame: str = "Tracker"
     options: dict[str, str | int | float | bool] = {}
@@ -47,6 +52,7 @@ class Stream(_Strict):
     period_ms: float = Field(gt=0)
     stale_after_ms: float | None = Field(default=None, gt=0)
     required: bool = False
+    lag_ms: float = Field(default=0.0, ge=-1000, le=1000)  # its stamps are this much later than the event (calibrated)
     free_tool: bool = True  # pose streams: a free optical or EM tool never repeats its pose bit by bit
 
     @property

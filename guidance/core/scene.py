@@ -75,11 +75,6 @@ class Scene:
         placed = (self.tracking.place(name, now_ns) for name in self.tracking.tools)
         return {p.tool.name: p.ras_from_tool for p in placed if p is not None and p.quality is Quality.OK}
 
-    def image_time_ns(self, state: StreamState, image: Image, now_ns: int) -> int:
-        """Service time of an image's acquisition, by its device's aligned clock."""
-        stream = state.settings
-        return self.tracking.alignments[stream.link].align(image.device_time_ns, now_ns, stream.name).time_ns
-
 
 def image_evidence(state: StreamState, image: Image) -> dict[str, int]:
     """Receive time (service clock) and device time of an image, under its stream's name."""

@@ -35,7 +35,7 @@ class ThermometryDesk(Desk):
             return ()
         evidence.image_age(self._scene.facts, state, now_ns)
         evidence.frames_rising(self._scene.facts, state, now_ns)
-        time_ns = self._scene.image_time_ns(state, message, now_ns)
+        time_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
         inputs = {"image": message, "time_s": time_ns / 1e9}
         told = image_evidence(state, message)
         return (self._scene.job("guard", "thermometry", "thermometry", inputs, told),)

@@ -34,7 +34,11 @@ class ViewDesk(Desk):
         """One live frame; it is drawn as soon as the pose at its time is known."""
         if not isinstance(message, Image) or not self._scene.routes.carries("overlay"):
             return ()
-        self._waiting[state.settings.name] = (state, message, self._scene.image_time_ns(state, message, now_ns))
+        self._waiting[state.settings.name] = (
+            state,
+            message,
+            self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns),
+        )
         return self.follow(now_ns)
 
     def follow(self, now_ns: int) -> Iterator[Effect]:

@@ -14,6 +14,7 @@ from guidance.timing.ring import Kind, PoseRing
 
 SPEED_LIMIT_MM_PER_S = 3000.0  # no hand moves a tool faster; above it the pose is an outlier
 RAS = "RAS"
+SAME_NS = 500_000  # stamps of one clock, aligned at different moments, agree to better than this
 
 
 class PoseTrack:
@@ -101,16 +102,21 @@ class Tracking:
         }
         self._frame_paths: dict[str, FramePath] = {}
         self._by_edge = {track.edge: track for track in self.tracks.values()}
-        self.alignments: dict[str, ClockAlignment] = {link.id: ClockAlignment() for link in settings.links}
+        clocks = {link.clock or link.id: ClockAlignment() for link in settings.links}
+        self.alignments = {link.id: clocks[link.clock or link.id] for link in settings.links}
 
     def take(self, stream: str, pose: Pose, now_ns: int) -> str:
         """Take a pose of `stream`; the fault for which it was refused, or ""."""
         track = self.tracks[stream]
-        aligned = self.alignments[track.stream.link].align(pose.device_time_ns, now_ns, stream)
-        fault = track.take(pose, aligned.time_ns, now_ns)
+        fault = track.take(pose, self.time_ns(track.stream, pose.device_time_ns, now_ns), now_ns)
         if not fault and pose.quality.usable:
             self.graph.set(*track.edge, pose.fixed_from_moving)
         return fault
+
+    def time_ns(self, stream: Stream, device_time_ns: int, now_ns: int) -> int:
+        """Service time of the event that a device stamped, by its aligned clock and calibrated lag."""
+        aligned = self.alignments[stream.link].align(device_time_ns, now_ns, stream.name)
+        return aligned.time_ns - round(stream.lag_ms * 1e6)
 
     def place(self, name: str, now_ns: int) -> Placed | None:
         """The tool where it is now; None until every pose on its way to RAS was seen once."""
@@ -148,7 +154,8 @@ class Tracking:
             track = self._by_edge.get(edge)
             if track is None:
                 continue
-            sample = track.ring.at(time_ns)
+            newest_ns = track.ring.newest_ns
+            sample = track.ring.at(newest_ns if 0 < time_ns - newest_ns <= SAME_NS else time_ns)
             if sample.matrix is None:
                 return sample.kind
             matrices[edge] = sample.matrix
