@@ -20,7 +20,7 @@ from devices.zeromq.commands import Executor, Issuer
 from devices.zeromq.framing import Header, from_parts, kind_of, room_prefix, to_parts, topic_of
 from devices.zeromq.keys import GateKeeper
 from devices.zeromq.settings import ZeroMQSettings
-from devices.zeromq.sockets import ROLES, Context, Reader, Socket, Watch, open_socket
+from devices.zeromq.sockets import ROLES, Context, Reader, Socket, Watch, open_socket, readable
 
 READ_AT_ONCE = 64  # messages per turn of the loop
 STREAMS = 4096  # topics whose numbering is remembered
@@ -151,6 +151,7 @@ class ZeroMQLink:
             raise LocalProtocolError(f"{topic}: {fault}") from fault
 
     def _put(self, socket: Socket, parts: list[Buffer], message: AnyMessage, route: bytes | None = None) -> bool:
+        readable(socket)  # libzmq looks only once a millisecond how much of a queue was read, and drops meanwhile
         try:
             if route is not None:
                 socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)

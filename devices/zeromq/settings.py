@@ -36,7 +36,7 @@ class ZeroMQSettings:
     curve: CurveKeys | None = None
     max_part_bytes: int = 64 * 1024 * 1024
     queue: int = 256  # messages per peer, each way
-    image_queue: int = 8  # the same on `publish_images`
+    image_queue: int = 16  # the same on `publish_images`
     heartbeat_ms: int = 500
     silent_ms: int = 1500  # a peer that answers no heartbeat for this long is gone
     ask_again_ms: int = 100  # an unanswered command is sent again this often ...

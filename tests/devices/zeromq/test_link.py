@@ -34,11 +34,15 @@ def hold_the_loop() -> None:
 
 
 async def subscribed(publisher, subscriber, until):
-    """Send until the subscription has taken hold, then forget what came."""
+    """Send until the subscriptions have taken hold, then forget what came."""
+    hello = [Text(name="hello", text="")]
+    if "publish_images" in publisher.link.addresses:
+        hello.append(image(0, side=1))
 
     def heard():
-        publisher.link.send(Text(name="hello", text=""))
-        return subscriber.messages
+        for message in hello:
+            publisher.link.send(message)
+        return {type(message) for message in subscriber.messages} == {type(message) for message in hello}
 
     await until(heard, "subscription")
     await asyncio.sleep(0.05)
@@ -74,6 +78,19 @@ async def test_a_burst_larger_than_one_turn_of_the_loop_arrives_whole(start_link
         device.link.send(pose(number))
     hold_the_loop()
     await wait_until(lambda: len(service.messages) == 200, "all of them, though nothing more comes")
+
+
+async def test_images_that_are_read_at_once_are_never_dropped(start_link, wait_until):
+    device = await start_link(publish_images=FREE, publish=FREE, image_queue=2)
+    service = await start_link(subscribe=tuple(device.link.addresses.values()))
+    await subscribed(device, service, wait_until)
+    arrived = asyncio.Event()
+    service.link._on_message = lambda message: arrived.set()
+    for number in range(300):
+        arrived.clear()
+        device.link.send(image(number))
+        async with asyncio.timeout(5):
+            await arrived.wait()
 
 
 async def test_a_callback_that_raises_costs_one_message(start_link, wait_until):
