@@ -28,7 +28,7 @@ from devices.openigtlink.header import (
     write_header,
 )
 
-_SMALL = 64 * 1024  # the receive buffer: messages that fit are read in place
+_SMALL = 16 * 1024  # the receive buffer: messages that fit are read in place
 _ALIGNMENT = 64
 _JOIN = 4096  # parts up to this size are cheaper to join than to send apart
 
@@ -255,6 +255,10 @@ def encode(message: Wire, header_version: int | None = None) -> list[Buffer]:
         before, after = write_extended(message.message_id, _table(message)) if version == 2 else (b"", b"")
     except (struct.error, OverflowError) as fault:
         raise LocalProtocolError(f"{message.type_name} {message.device_name!r} cannot be sent: {fault}") from fault
+    if version == 1 and len(content) == 1 and len(content[0]) <= _JOIN:  # most messages: a pose, a word
+        body = bytes(content[0])
+        names = (version, message.type_name, message.device_name, message.timestamp)
+        return [write_header(Header(*names, len(body), crc64.ecma_182(body))) + body]
     parts = [part for part in (before, *content, after) if len(part)]
     size = crc = 0
     for part in parts:

@@ -6,6 +6,7 @@ content, metadata table, metadata texts; `body_size` and CRC cover all but the h
 """
 
 import struct
+from functools import lru_cache
 from typing import NamedTuple
 
 import msgspec
@@ -13,8 +14,9 @@ import msgspec
 from devices.errors import LocalProtocolError, RemoteProtocolError
 from devices.openigtlink.text import US_ASCII, decode_text, encode_text, read_name, write_name
 
-HEADER = struct.Struct(">H12s20sQQQ")
-HEADER_SIZE = HEADER.size
+_NAMES = struct.Struct(">H12s20s")
+_NUMBERS = struct.Struct(">QQQ")
+HEADER_SIZE = _NAMES.size + _NUMBERS.size
 EXTENDED = struct.Struct(">HHII")
 _COUNT = struct.Struct(">H")
 _ENTRY = struct.Struct(">HHI")
@@ -33,25 +35,31 @@ class Header(NamedTuple):
 
 def read_header(data: bytes | bytearray | memoryview, offset: int = 0) -> Header:
     """Header at `offset`; RemoteProtocolError where it is none."""
-    version, type_field, name_field, timestamp, size, crc = HEADER.unpack_from(data, offset)
+    version, type_name, device_name = _read_names(bytes(data[offset : offset + _NAMES.size]))
+    return Header(version, type_name, device_name, *_NUMBERS.unpack_from(data, offset + _NAMES.size))
+
+
+@lru_cache(maxsize=1024)
+def _read_names(data: bytes) -> tuple[int, str, str]:
+    """Version, type and device name: a stream repeats them in every message."""
+    version, type_field, name_field = _NAMES.unpack(data)
     if version not in (1, 2):
         raise RemoteProtocolError(f"header version {version} is not 1 or 2: this is no OpenIGTLink stream")
     type_name = read_name(type_field, "message type")
     if not type_name or " " in type_name:
         raise RemoteProtocolError(f"message type {type_name!r} is not a type name")
-    return Header(version, type_name, read_name(name_field, "device name"), timestamp, size, crc)
+    return version, type_name, read_name(name_field, "device name")
 
 
 def write_header(header: Header) -> bytes:
     """The 58 bytes of `header`; LocalProtocolError where a field does not fit."""
-    return HEADER.pack(
-        header.version,
-        write_name(header.type_name, 12, "message type"),
-        write_name(header.device_name, 20, "device name"),
-        header.timestamp,
-        header.body_size,
-        header.crc,
-    )
+    names = _write_names(header.version, header.type_name, header.device_name)
+    return names + _NUMBERS.pack(header.timestamp, header.body_size, header.crc)
+
+
+@lru_cache(maxsize=1024)
+def _write_names(version: int, type_name: str, device_name: str) -> bytes:
+    return _NAMES.pack(version, write_name(type_name, 12, "message type"), write_name(device_name, 20, "device name"))
 
 
 def ns_from_timestamp(timestamp: int) -> int:

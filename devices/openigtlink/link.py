@@ -143,14 +143,13 @@ class OpenIGTLinkLink:
                 self._offer(connection, message.name, packets[version], urgent)
 
     def _remember(self, message: AnyMessage) -> None:
-        subject = SUBJECT.get(type(message))
+        subject, name = SUBJECT.get(type(message)), message.name
         if isinstance(message, Alert):
             subject = "ALERT"
         elif isinstance(message, Unknown) and "_" not in message.type_name:
             subject = message.type_name
         if subject is None:
             return
-        name = message.name
         if isinstance(message, GuidedPose):
             name = f"{message.tool}ToRAS"
         elif isinstance(message, Overlay):
