@@ -46,7 +46,7 @@ class ThermometryDesk(Desk):
             return ()
         self.facts = dict(result.facts)
         self._guards.measure(self._scene.facts, result.facts, self._stream, result.now_ns)
-        self._scene.show_volume(dict(result.arrays), told)
+        self._scene.show_volume({**result.arrays, "state": str(result.facts.get("state"))}, told)
         numbers = {key: float(value) for key, value in result.facts.items() if isinstance(value, (int, float))}
         message = Metrics(
             name=f"thermometry-{self._stream}", device_time_ns=result.now_ns, values=numbers, evidence=told

@@ -19,6 +19,7 @@ Result = tuple[Facts, dict[str, Any]]
 PLANE_SIZE = 256
 PLANE_PIXEL_MM = 0.8
 OPACITY = 0.65
+_SHOWN_STATES = ("ok", "acquiring_reference")  # of thermometry: the anatomy behind it is live and unquestioned
 
 
 class ShowWork:
@@ -56,7 +57,8 @@ class ShowWork:
             self._draw_tools(picture, plane.ras_from_pixel, tools)
             draw.letters(picture, VIEWS[view][2])
             out[view], out[f"{view}.ras"] = picture, plane.ras_from_pixel
-        facts: Facts = {"quality": Quality.OK.value}
+        state = str(volume.get("state", "ok"))
+        facts: Facts = {"quality": (Quality.OK if state in _SHOWN_STATES else Quality.SUSPECT).value}
         return facts, out
 
     def _level(self, key: str, grey: NDArray[Any]) -> float:
@@ -84,7 +86,10 @@ class ShowWork:
             return picture
         grey = sample_nearest(source, ras, plane)
         picture = draw.grey_rgba(grey, self._level("volume", source[source.shape[0] // 2]))
-        if "temperature_c" in volume:
+        state = volume.get("state")
+        if state not in (None, "ok"):
+            draw.label(picture, f"NO TEMPERATURE: {str(state).replace('_', ' ')}", (8, plane.size - 22), size=0.4)
+        elif "temperature_c" in volume:
             shown = np.where(volume["valid"], volume["temperature_c"], np.float32(np.nan))
             heat = sample_nearest(shown, ras, plane, outside=float("nan"))
             warm = np.nan_to_num(heat, nan=-273.15) >= SHOWN_FROM_C
