@@ -10,3 +10,4 @@ cd "$(dirname "$0")/.."
     { echo "set-up needs Python's venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
 [ -x .venv/bin/python ] || "$PYTHON" -m venv .venv
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test,dicom]'
+sh scripts/console-files.sh
