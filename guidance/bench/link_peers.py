@@ -1,6 +1,6 @@
 """The Python ends of `guidance bench link`: an echo and a ping each of our link, our codec, a raw socket and pyigtl.
 
-`python -m guidance.bench.link_peers ours|codec|raw|pyigtl echo|ping PORT`; ping reads "KIND COUNT" lines and
+`python -m guidance.bench.link_peers link|codec|raw|pyigtl echo|ping PORT`; ping reads "KIND COUNT" lines and
 writes the COUNT round trips in ns on one line, as the C++ program does.
 """
 
@@ -76,7 +76,7 @@ async def obey(run: Callable[[str, int], "asyncio.Future[list[int]] | object"]) 
         print(*trips, flush=True)
 
 
-async def ours(role: str, port: int) -> None:
+async def link_end(role: str, port: int) -> None:
     """Our link, translation to the room's messages and back included."""
     settings = OpenIGTLinkSettings(id=role, mode="listen" if role == "echo" else "connect", port=port)
     message = sample("transform")
@@ -234,7 +234,7 @@ def main() -> None:
         pyigtl_end(role, port)
     else:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run({"ours": ours, "codec": codec, "raw": raw}[which](role, port))
+            runner.run({"link": link_end, "codec": codec, "raw": raw}[which](role, port))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ SCALAR_NUMBER = {np.dtype(name): number for number, name in SCALARS.items()}
 BIG, LITTLE = 1, 2
 RAS, LPS = 1, 2  # igtl_image.h: IGTL_IMAGE_COORD_RAS, IGTL_IMAGE_COORD_LPS
 _BYTE_ORDER: dict[int, Literal["<", ">"]] = {BIG: ">", LITTLE: "<"}
+_DTYPES = {(e, n): np.dtype(order + name) for e, order in _BYTE_ORDER.items() for n, name in SCALARS.items()}
 Triple = tuple[int, int, int]
 
 
@@ -57,8 +58,8 @@ class ImageData(Wire, frozen=True, kw_only=True, eq=False):
         fields = IMAGE_HEADER.unpack_from(content)
         version, components, scalar, endian, coordinates = fields[:5]
         size, columns, offset, part = fields[5:8], fields[8:20], fields[20:23], fields[23:26]
-        name = SCALARS.get(scalar)
-        if name is None or version not in (1, 2) or not components or not 1 <= endian <= 2 or not 1 <= coordinates <= 2:
+        dtype = _DTYPES.get((endian, scalar))
+        if dtype is None or version not in (1, 2) or not components or not 1 <= coordinates <= 2:
             refuse(
                 type_name,
                 f"version {version}, {components} components of scalar type {scalar}, byte order {endian}, "
@@ -68,7 +69,6 @@ class ImageData(Wire, frozen=True, kw_only=True, eq=False):
             if not extent or start + extent > whole:
                 refuse(type_name, f"sub-volume {part} at {offset} does not lie in a volume of {size}")
         need_finite(type_name, columns)
-        dtype = np.dtype(_BYTE_ORDER[endian] + name)
         need_size(type_name, content, IMAGE_HEADER.size + part[0] * part[1] * part[2] * components * dtype.itemsize)
         shape = (part[2], part[1], part[0]) if components == 1 else (part[2], part[1], part[0], components)
         pixels = np.frombuffer(content, dtype, offset=IMAGE_HEADER.size).reshape(shape)
@@ -85,7 +85,7 @@ class ImageData(Wire, frozen=True, kw_only=True, eq=False):
 
     def pack(self) -> list[Buffer]:
         """Header and pixels; the pixels are the array's own memory unless the byte order differs."""
-        scalar = SCALAR_NUMBER.get(self.pixels.dtype.newbyteorder("="))
+        scalar = SCALAR_NUMBER.get(self.pixels.dtype) or SCALAR_NUMBER.get(self.pixels.dtype.newbyteorder("="))
         if scalar is None or not 3 <= self.pixels.ndim <= 4:
             raise LocalProtocolError(f"pixels {self.pixels.dtype}{self.pixels.shape} cannot be sent as IMAGE")
         k, j, i = self.pixels.shape[:3]
@@ -97,5 +97,5 @@ class ImageData(Wire, frozen=True, kw_only=True, eq=False):
             self.version, components, scalar, self.endian, self.coordinates,
             *self.size, *self.columns, *self.offset, i, j, k,
         )  # fmt: skip
-        wire = np.ascontiguousarray(self.pixels, self.pixels.dtype.newbyteorder(_BYTE_ORDER[self.endian]))
+        wire = np.ascontiguousarray(self.pixels, _DTYPES[self.endian, scalar])
         return [head, wire.reshape(-1).view(np.uint8).data]

@@ -20,15 +20,14 @@ _POSITION = {size: struct.Struct(f">{size // 4}f") for size in (12, 24, 28)}
 
 def matrix_from(columns: tuple[float, ...]) -> Matrix:
     """(4, 4) matrix of the 12 numbers on the wire: three axes and the origin, column by column."""
-    matrix = np.zeros((4, 4))
-    matrix[:3] = np.array(columns).reshape(4, 3).T
-    matrix[3, 3] = 1.0
-    return matrix
+    a, b, c, d, e, f, g, h, i, x, y, z = columns
+    return np.array(((a, d, g, x), (b, e, h, y), (c, f, i, z), (0.0, 0.0, 0.0, 1.0)))
 
 
 def columns_from(matrix: Matrix) -> tuple[float, ...]:
     """Inverse of `matrix_from`; LocalProtocolError where a number is not finite."""
-    columns = tuple(matrix[:3].T.ravel().tolist())
+    (a, d, g, x), (b, e, h, y), (c, f, i, z), _ = matrix.tolist()
+    columns = (a, b, c, d, e, f, g, h, i, x, y, z)
     can_be_sent(columns)
     return columns
 
