@@ -36,6 +36,8 @@ class _Resolver:
             "capsule": self._capsule,
             "box": self._box,
             "segment": lambda row, path: self.sources.segment(row),
+            "contours": lambda row, path: self.sources.contours(row),
+            "surface": lambda row, path: self.sources.surface(row),
             "grown": self._grown,
         }
 
@@ -138,6 +140,11 @@ class _Resolver:
                 yield Landmark(row.name, position, row.inside)
 
     def check_files(self) -> None:
+        for file, whose in self.sources.identities.items():
+            if whose.patient_id != self.rows.patient_id:
+                self.fault(file, f"is of patient {whose.patient_id!r}, the plan of {self.rows.patient_id!r}")
+            if whose.frame_of_reference_uid != self.rows.frame_of_reference_uid:
+                self.fault(file, f"is in frame of reference {whose.frame_of_reference_uid!r}, the plan in another")
         for row in self.rows.files:
             try:
                 found = self.sources.hash(row.path)

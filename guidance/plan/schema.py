@@ -65,19 +65,21 @@ class SegmentRow(_Strict):
 
 
 class ContoursRow(_Strict):
-    """A region of a radiotherapy structure set, by name."""
+    """A region of a radiotherapy structure set, by name, or the planar contours in a .vtp."""
 
     kind: Literal["contours"]
     file: str
     name: str
+    space: Literal["LPS", "RAS"] = "LPS"  # of a .vtp, which does not say: Slicer writes LPS since 4.11
     max_gap_slices: int = Field(default=0, ge=0, le=20)
 
 
 class SurfaceRow(_Strict):
-    """A closed surface: .stl, .vtk or .vtp."""
+    """A closed surface: .stl or .vtp."""
 
     kind: Literal["surface"]
     file: str
+    space: Literal["LPS", "RAS"] = "LPS"  # Slicer writes LPS since 4.11
     spacing_mm: float = Field(default=1.0, gt=0)  # of the field that it is looked up in
 
 

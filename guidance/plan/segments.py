@@ -2,14 +2,12 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
-from devices.recorded import nrrd
 from devices.recorded.volume import Volume
 from guidance.exact import Matrix
 
@@ -18,28 +16,38 @@ class SegmentError(ValueError):
     """A segmentation that does not hold what is asked of it."""
 
 
+@dataclass(frozen=True)
+class Identity:
+    """Whose file it says it is, and in which space; "" where it does not say."""
+
+    patient_id: str
+    frame_of_reference_uid: str
+
+
 @dataclass(frozen=True, eq=False)
 class Segment:
-    """Where one segment stands: voxels of `layer` equal to `label`, or a `fraction` (0..1) of its own."""
+    """Where one segment stands: the voxels of `layer` equal to `label`; `share`: its layer holds shares (0..1)."""
 
     name: str
     label: int
     layer: int = 0
+    share: bool = False
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """A segmentation: `layers` [slice, row, column, layer] and what stands in them."""
+    """A segmentation: `layers` [slice, row, column, layer], what stands in them, and whose it says it is."""
 
     layers: NDArray[Any]
     ras_from_image_mm: Matrix
     rows: tuple[Segment, ...]
+    identity: Identity | None = None
 
     def mask(self, name: str | None, label: int | None, threshold: float, max_gap: int) -> NDArray[np.bool_]:
         """Voxels [slice, row, column] of one segment, by name, by label, or the only one there is."""
         row = self._choose(name, label)
         layer = self.layers[..., row.layer]
-        found = layer >= threshold if np.issubdtype(layer.dtype, np.floating) else layer == row.label
+        found = layer >= threshold if row.share else layer == row.label
         if not found.any():
             raise SegmentError(f"segment {row.name!r} is empty")
         return fill_gaps(found, max_gap, f"segment {row.name!r}")
@@ -83,16 +91,11 @@ def _slice_distance(inside: NDArray[np.bool_]) -> NDArray[np.float64]:
     return signed
 
 
-def read_segments(path: Path) -> Segments:
-    """Read a segmentation or label map. RecordedDataError or SegmentError say what is wrong."""
-    if path.suffix in nrrd.SUFFIXES:
-        return _from_volume(nrrd.read_volume(path), path)
-    raise SegmentError(f"{path.suffix or 'no suffix'}: not a segmentation that can be read")
-
-
-def _from_volume(volume: Volume, path: Path) -> Segments:
+def segments_of(volume: Volume) -> Segments:
+    """The segments of a label map or Slicer segmentation; without names, every label is one."""
     layers = volume.pixels if volume.pixels.ndim == 4 else volume.pixels[..., np.newaxis]
     rows = _slicer_rows(volume.tags, layers.shape[3])
+    layers = np.rint(layers).astype(np.int32) if np.issubdtype(layers.dtype, np.floating) else layers
     if not rows:
         rows = tuple(
             Segment(str(label), int(label), layer)

@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 from devices.recorded.errors import RecordedDataError
+from devices.recorded.files import read_volume
 from guidance.exact import Vector
+from guidance.plan.dicom import read_contours, read_segmentation
 from guidance.plan.distance import SignedDistance
 from guidance.plan.markups import Markup, MarkupsError, read_markups
-from guidance.plan.schema import PointInFile, SegmentRow
-from guidance.plan.segments import SegmentError, Segments, read_segments
+from guidance.plan.meshes import PolyData, read_surface
+from guidance.plan.polygons import contours_to_mask, surface_to_mask
+from guidance.plan.schema import ContoursRow, PointInFile, SegmentRow, SurfaceRow
+from guidance.plan.segments import Identity, SegmentError, Segments, segments_of
 from guidance.plan.shapes import Shape
 
 _T = TypeVar("_T")
@@ -27,6 +31,7 @@ class Sources:
         self._folder = folder
         self._read: dict[tuple[str, str], object] = {}
         self.files: dict[str, str] = {}
+        self.identities: dict[str, Identity] = {}  # of the files that carry one
 
     def point(self, row: PointInFile) -> Vector:
         """The one point (3,) RAS mm with that label."""
@@ -52,17 +57,38 @@ class Sources:
         return self._once("markups", file, read_markups)
 
     def segment(self, row: SegmentRow) -> Shape:
-        """One segment of a segmentation or label map as a distance field."""
-        segments = self._once("segments", file=row.file, read=read_segments)
+        """One segment of a segmentation or label map."""
+        segments = self._once("segments", row.file, _read_segments)
+        if segments.identity is not None:
+            self.identities[row.file] = segments.identity
         try:
             mask = segments.mask(row.name, row.label, row.threshold, row.max_gap_slices)
             return SignedDistance(mask, segments.ras_from_image_mm)
         except (SegmentError, ValueError) as fault:
             raise SourceError(f"{row.file}: {fault}") from fault
 
-    def segments(self, file: str) -> Segments:
-        """A whole segmentation."""
-        return self._once("segments", file, read_segments)
+    def contours(self, row: ContoursRow) -> Shape:
+        """One region of a structure set, or the contours of a .vtp."""
+        what = f"region {row.name!r}"
+        if row.file.endswith(".vtp"):
+            surface = self._once(f"surface:{row.space}", row.file, lambda path: read_surface(path, row.space))
+            outlines = [surface.points_mm[line] for line in surface.lines or surface.polygons]
+        else:
+            outlines, self.identities[row.file] = self._once(
+                f"contours:{row.name}", row.file, lambda path: read_contours(path, row.name)
+            )
+        try:
+            return SignedDistance(*contours_to_mask(outlines, row.max_gap_slices, what))
+        except (SegmentError, ValueError) as fault:
+            raise SourceError(f"{row.file}: {fault}") from fault
+
+    def surface(self, row: SurfaceRow) -> Shape:
+        """A closed surface."""
+        surface: PolyData = self._once(f"surface:{row.space}", row.file, lambda path: read_surface(path, row.space))
+        try:
+            return SignedDistance(*surface_to_mask(surface.points_mm, surface.triangles(), row.spacing_mm, "surface"))
+        except (SegmentError, ValueError) as fault:
+            raise SourceError(f"{row.file}: {fault}") from fault
 
     def hash(self, file: str) -> str:
         """SHA-256 of the file's bytes; SourceError when it is not there."""
@@ -83,3 +109,7 @@ class Sources:
             except RecordedDataError as fault:
                 raise SourceError(f"{file}: {fault.field}: {fault.problem}") from fault
         return cast(_T, self._read[kind, file])
+
+
+def _read_segments(path: Path) -> Segments:
+    return read_segmentation(path) if path.suffix == ".dcm" else segments_of(read_volume(path))
