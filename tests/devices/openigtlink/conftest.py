@@ -11,8 +11,9 @@ import pytest
 import uvloop
 
 from devices.clock import SystemClock
-from devices.messages import AnyMessage, Pose
-from devices.openigtlink import OpenIGTLinkLink, OpenIGTLinkSettings
+from devices.messages import Alert, AlertKind, AnyMessage, Image, Pose, Priority
+from devices.openigtlink import Decoder, OpenIGTLinkLink, OpenIGTLinkSettings, encode
+from devices.openigtlink import bodies as b
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -93,3 +94,75 @@ def pose() -> Callable[..., Pose]:
         return Pose(**(values | fields))
 
     return make
+
+
+class RawPeer:
+    """A plain TCP peer that does what a test tells it."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+        self.decoder = Decoder()
+        self.heard: list[b.Wire] = []
+
+    def say(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def ask(self, wire: b.Wire) -> b.Wire:
+        self.say(b"".join(encode(wire)))
+        return await self.next()
+
+    async def next(self) -> b.Wire:
+        async with asyncio.timeout(5):
+            while not self.heard:
+                data = await self.reader.read(65536)
+                assert data, "the link closed this peer"
+                self.heard += self.decoder.feed(data)
+        return self.heard.pop(0)
+
+    async def ended(self) -> bool:
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(5):
+                while await self.reader.read(65536):
+                    pass
+        return True
+
+
+@pytest.fixture
+async def dial() -> Any:
+    """`await dial(port)` connects a raw peer; all are closed at the end."""
+    peers: list[RawPeer] = []
+
+    async def connect(port: int, **options: Any) -> RawPeer:
+        peer = RawPeer(*await asyncio.open_connection("127.0.0.1", port, **options))
+        peers.append(peer)
+        return peer
+
+    yield connect
+    for peer in peers:
+        peer.writer.close()
+        with contextlib.suppress(ConnectionError):
+            await peer.writer.wait_closed()
+
+
+def _alert(name: str = "T1.rib-4", state: str = "active") -> Alert:
+    return Alert(
+        name=name, room="or-1", priority=Priority.HIGH, kind=AlertKind.PHYSIOLOGICAL, state=state, text="too hot",
+        reaction="STOP", advice="wait", first_ns=1,
+    )  # fmt: skip
+
+
+def _picture(name: str = "us", size: int = 512, value: int = 0) -> Image:
+    pixels = np.full((1, size, size), value, np.uint8)
+    return Image(name=name, pixels=pixels, frame="RAS", frame_from_image_mm=np.eye(4))
+
+
+@pytest.fixture
+def alert() -> Callable[..., Alert]:
+    """`alert(name, state)` makes a high one."""
+    return _alert
+
+
+@pytest.fixture
+def picture() -> Callable[..., Image]:
+    """`picture(name, size, value)` makes a grey square."""
+    return _picture

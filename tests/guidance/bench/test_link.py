@@ -1,0 +1,18 @@
+"""The link's bench runs, each peer that is installed takes its turn, and every row can be judged."""
+
+import pytest
+
+from guidance.bench.link import KINDS, LIMITS, OURS, rows
+
+
+@pytest.mark.slow
+def test_rows_of_the_link_table() -> None:
+    found = rows(quick=True)
+    peers = {row["peer"] for row in found}
+    assert {"raw socket", "pyigtl"} <= peers
+    assert len(found) == len(KINDS) * len(OURS) * len(peers)
+    for row in found:
+        assert row["ours_ms"] > 0
+        assert row["ratio"] == row["ours_ms"] / row["peer_ms"]
+        assert (row["ok"] is None) == (row["limit"] is None)
+    assert {row["limit"] for row in found} - {None} <= set(LIMITS.values())
