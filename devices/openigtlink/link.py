@@ -25,7 +25,7 @@ from devices.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from devices.messages import Alert, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose, Reading, Unknown
 from devices.openigtlink import answers
 from devices.openigtlink import bodies as b
-from devices.openigtlink.bodies.queries import query_name
+from devices.openigtlink.bodies.queries import query_name, question
 from devices.openigtlink.connection import Connection
 from devices.openigtlink.counters import LinkCounters
 from devices.openigtlink.framer import Budget, encode
@@ -229,6 +229,9 @@ class OpenIGTLinkLink:
         self.counters.connected += 1
         self.counters.peers[connection.peer] = connection.counters
         self._on_change(True, connection.peer, "connected")
+        for name in settings.ask:
+            wire = question(name, settings.ask_interval_ms, connection.version)
+            self._offer(connection, name, [_packet(wire, False)], False)
         for (subject, name), message in self._latest.items():
             if subject == "ALERT" and isinstance(message, Alert) and message.state != "cleared":
                 self._offer(connection, name, self._pack(message, connection.version), True)

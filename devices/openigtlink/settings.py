@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from devices.errors import LocalProtocolError
+from devices.openigtlink.bodies import QUERY_TYPES
 from devices.openigtlink.framer import Limits
 
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
@@ -28,6 +29,8 @@ class OpenIGTLinkSettings:
     point_frame: str = "RAS"
     header_version: Literal[1, 2] | None = None  # None: 1 until the peer has spoken 2
     push: bool = True  # send every stream to every peer; False: only what a peer subscribed to (alerts always)
+    ask: tuple[str, ...] = ()  # what a device is asked at every connection, e.g. ("STT_TDATA", "GET_IMGMETA")
+    ask_interval_ms: int = 20  # least time between messages that an STT_ asks for
     reconnect: bool = True  # some devices want an operator's consent per connection: switch it off there
     backoff_first_s: float = 0.1
     backoff_most_s: float = 1.0
@@ -46,6 +49,9 @@ class OpenIGTLinkSettings:
     def __post_init__(self) -> None:
         if self.mode not in ("listen", "connect"):
             raise LocalProtocolError(f"link {self.id!r}: mode {self.mode!r} is not listen or connect")
+        unknown = sorted(set(self.ask) - set(QUERY_TYPES))
+        if unknown:
+            raise LocalProtocolError(f"link {self.id!r} cannot ask {unknown}: there are no such questions")
         for network in self.allowed_peers:
             ipaddress.ip_network(network)
         if self.mode == "listen" and not self.on_loopback and not self.allowed_peers:

@@ -161,21 +161,16 @@ async def test_servers_as_devices(
 
 
 async def test_tracking_data_server(room: Any, cpp_peer: Any, free_port: int) -> None:
-    """A server that speaks when asked: the question is the site's own, so it goes as an opaque message."""
+    """A server that speaks only when it is asked to start."""
     await room.run(cpp_peer.path("TrackingDataServer"), free_port)
-    link = await room.open("connect", port=free_port)
-    await room.until(lambda: link.peers, "a connection")
-    body = (20).to_bytes(4, "big") + b"Patient".ljust(32, b"\0")
-    link.send(Unknown(name="us", type_name="STT_TDATA", body=body))
+    await room.open("connect", port=free_port, ask=("STT_TDATA",))
     await room.until(lambda: len(of(room.messages, Pose)) >= 30, "30 poses")
     assert {pose.name for pose in of(room.messages, Pose)} == {"Channel 0", "Channel 1", "Channel 2"}
 
 
 async def test_image_meta_server(room: Any, cpp_peer: Any, free_port: int) -> None:
     await room.run(cpp_peer.path("ImageMetaServer"), free_port)
-    link = await room.open("connect", port=free_port)
-    await room.until(lambda: link.peers, "a connection")
-    link.send(Unknown(name="us", type_name="GET_IMGMETA", body=b""))
+    await room.open("connect", port=free_port, ask=("GET_IMGMETA",))
     await room.until(lambda: of(room.messages, Unknown), "the list of images")
     (listed,) = of(room.messages, Unknown)
     assert listed.type_name == "IMGMETA"

@@ -25,7 +25,7 @@ image = np.arange(2 * 3 * 4, dtype=np.int16).reshape(2, 3, 4)
 for system in ("ras", "lps"):
     client.send_message(pyigtl.ImageMessage(image, ijk_to_world_matrix=matrix, world_coordinate_system=system,
                                             device_name="Image_" + system.capitalize()))
-client.send_message(pyigtl.StringMessage("Gr\\u00fc\\u00dfe", device_name="Words"))
+client.send_message(pyigtl.StringMessage("Hello", device_name="Words"))
 client.send_message(pyigtl.PointMessage([[1, 2, 3], [4, 5, 6]], names=["a", "b"], device_name="Fiducials"))
 while True:
     got = client.wait_for_message("StylusToRAS", timeout=10)
@@ -66,7 +66,7 @@ async def test_pyigtl_client(room: Any) -> None:
     for image in (ras, lps):
         assert image.pixels.dtype.isnative
         assert image.pixels.tolist() == np.arange(24).reshape(2, 3, 4).tolist()
-    assert of(room.messages, Text)[0].text == "Grüße"
+    assert of(room.messages, Text)[0].text == "Hello"
     assert of(room.messages, Points)[0].labels == ("a", "b")
 
     def send() -> bool:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 from devices.errors import LocalProtocolError
 from devices.openigtlink.bodies.base import Buffer, Wire, need_size, refuse
 from devices.openigtlink.bodies.values import read_request, write_request
-from devices.openigtlink.header import ns_from_timestamp
+from devices.openigtlink.header import ns_from_timestamp, timestamp_from_ns
 from devices.openigtlink.text import read_name, write_name
 
 _TRACKING = struct.Struct(">i32s")
@@ -81,6 +81,16 @@ class Query(Wire, frozen=True, kw_only=True, eq=False):
             raise LocalProtocolError("a BIND request in STT_BIND needs a resolution")
         start = b"" if self.resolution is None else _RESOLUTION.pack(self.resolution)
         return [start + write_request(self.entries)]
+
+
+def question(type_name: str, interval_ms: int, header_version: int) -> Query:
+    """A query to any device; an STT_ asks for at most one message every `interval_ms`."""
+    resolution = None
+    if type_name.startswith("STT_"):
+        tracking = type_name[4:] in _TRACKERS
+        resolution = interval_ms if tracking else timestamp_from_ns(interval_ms * 1_000_000)
+    metadata = () if header_version == 2 else None
+    return Query(name_of_type=type_name, resolution=resolution, header_version=header_version, metadata=metadata)
 
 
 class Answer(Wire, frozen=True, kw_only=True, eq=False):

@@ -131,6 +131,19 @@ async def test_version_1_peers_get_no_pose_that_is_not_ok(open_link: Any, dial: 
     assert server.link.counters.withheld == 1
 
 
+async def test_a_device_is_asked_at_every_connection(open_link: Any, until: Any, pose: Any) -> None:
+    device = await open_link(push=False)
+    await open_link("connect", port=device.port, ask=("STT_TDATA", "STT_IMAGE", "GET_STATUS"), ask_interval_ms=5)
+    client = await open_link("connect", port=device.port, ask=("STT_TRANS",))
+    await until(lambda: len(device.link.peers) == 2, "both")
+    await until(lambda: device.link.counters.received == 4, "four questions")
+    device.link.send(pose())
+    await until(lambda: client.messages, "a pose where poses were asked for")
+    assert device.link.counters.rejected == 0
+    with pytest.raises(LocalProtocolError, match="no such questions"):
+        OpenIGTLinkSettings(id="x", mode="connect", ask=("GET_LUNCH",))
+
+
 # --- settings and security
 
 
