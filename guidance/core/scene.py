@@ -70,10 +70,12 @@ class Scene:
         self.volume, self.volume_evidence = volume, told
         self.volume_number += 1
 
-    def live_tools(self, now_ns: int) -> dict[str, Matrix]:
-        """`ras_from_tool` of every tool that may be shown as live."""
+    def live_tools(self, now_ns: int) -> tuple[dict[str, Matrix], dict[str, int]]:
+        """`ras_from_tool` of every tool that may be shown as live, and the poses that this comes from."""
         placed = (self.tracking.place(name, now_ns) for name in self.tracking.tools)
-        return {p.tool.name: p.ras_from_tool for p in placed if p is not None and p.quality is Quality.OK}
+        live = [p for p in placed if p is not None and p.quality is Quality.OK]
+        told = {stream: ns for p in live for stream, ns in p.evidence.items()}
+        return {p.tool.name: p.ras_from_tool for p in live}, told
 
 
 def image_evidence(state: StreamState, image: Image) -> dict[str, int]:

@@ -49,7 +49,7 @@ class ViewDesk(Desk):
                 continue
             del self._waiting[name]
             told = image_evidence(state, image)
-            inputs: dict[str, Any] = {"stream": name, "image": image, "tools": self._scene.live_tools(now_ns)}
+            inputs: dict[str, Any] = {"stream": name, "image": image, "tools": self._scene.live_tools(now_ns)[0]}
             if not isinstance(placed, Kind):
                 ras_from_frame, poses = placed
                 inputs["ras_from_image"] = compose(ras_from_frame, image.frame_from_image_mm)
@@ -62,8 +62,9 @@ class ViewDesk(Desk):
     def _planes(self, now_ns: int) -> Iterator[Effect]:
         if self._scene.routes.carries("overlay"):
             self._planes_ns = now_ns
-            inputs = {**self._scene.volume, "tools": self._scene.live_tools(now_ns), "pointer": self._pointer}
-            yield self._scene.job("show", "planes", "planes", inputs, self._scene.volume_evidence)
+            tools, poses = self._scene.live_tools(now_ns)
+            inputs = {**self._scene.volume, "tools": tools, "pointer": self._pointer}
+            yield self._scene.job("show", "planes", "planes", inputs, poses | self._scene.volume_evidence)
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """Pictures that the lane drew."""
@@ -85,5 +86,5 @@ class ViewDesk(Desk):
     def tick(self, now_ns: int) -> Iterable[Effect]:
         """Late frames, and plane views that follow the tool where no volume drives them."""
         yield from self.follow(now_ns)
-        if not self._shown and now_ns - self._planes_ns >= PLANES_NS and self._scene.live_tools(now_ns):
+        if not self._shown and now_ns - self._planes_ns >= PLANES_NS and self._scene.live_tools(now_ns)[0]:
             yield from self._planes(now_ns)

@@ -1,6 +1,6 @@
 """Meters: how long things took, from the receive stamp to the bytes handed to the socket."""
 
-from devices.messages import Command, GuidedPose, Overlay
+from devices.messages import Alert, Command, GuidedPose, Overlay
 from guidance.events import AnyEvent, Arrival, Job, JobDone, Send
 from guidance.service.histogram import Histogram
 
@@ -15,6 +15,7 @@ class Meter:
         self.loop_late = Histogram()
         self.outputs = {"overlays": 0, "guided_poses": 0, "stops": 0, "alerts": 0}
         self._image_streams = image_streams
+        self._last: object = None
         self._received: dict[int, int] = {}  # job -> receive time of the image that it is about
 
     def submitted(self, job: Job) -> None:
@@ -36,15 +37,19 @@ class Meter:
     def sent(self, event: AnyEvent, send: Send, now_ns: int) -> None:
         """Count one message that was just handed to its link because of `event`."""
         message = send.message
+        again = message is self._last  # one message on several links counts once
+        self._last = message
         if isinstance(message, GuidedPose):
-            self.outputs["guided_poses"] += 1
+            self.outputs["guided_poses"] += not again
             if isinstance(event, Arrival):
                 self.latency["pose_to_output"].add(now_ns - event.message.receive_time_ns)
         elif isinstance(message, Overlay):
-            self.outputs["overlays"] += 1
+            self.outputs["overlays"] += not again
             received = [ns for stream, ns in message.evidence.items() if stream in self._image_streams]
             if received and isinstance(event, JobDone):
                 self.latency["image_to_overlay"].add(now_ns - max(received))
+        elif isinstance(message, Alert):
+            self.outputs["alerts"] += not again
         elif isinstance(message, Command) and message.verb == "STOP":
             self.outputs["stops"] += 1
             self.latency["evidence_to_stop"].add(now_ns - self._evidence_ns(event))
