@@ -64,10 +64,9 @@ def test_margins(folder: Path, shapes, file: str, name: str, margin_mm: float) -
 
 def test_dose_volume_tables(folder: Path, shapes) -> None:
     dose = Dose.from_volume(read_volume(folder / "EclipseProstate_Dose.nrrd"))
-    rows = {
-        row["Structure"]: row for row in csv.DictReader((folder / "EclipseProstate_DvhMetrics_SlicerRT.csv").open())
-    }
-    table = list(csv.reader((folder / "EclipseProstate_DvhTable_SlicerRT.csv").open()))
+    metrics = (folder / "EclipseProstate_DvhMetrics_SlicerRT.csv").read_text().splitlines()
+    rows = {row["Structure"]: row for row in csv.DictReader(metrics)}
+    table = list(csv.reader((folder / "EclipseProstate_DvhTable_SlicerRT.csv").read_text().splitlines()))
     for name, shape in shapes.items():
         found = dose_volume(dose, shape)
         assert found.volume_cc == pytest.approx(float(rows[name]["Volume (cc)"]), rel=0.01)
