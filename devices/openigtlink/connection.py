@@ -13,6 +13,9 @@ from devices.openigtlink.subscriptions import Subscriptions
 if TYPE_CHECKING:
     from devices.openigtlink.link import OpenIGTLinkLink
 
+# Of the kernel, per peer. Left to itself it grows to megabytes: then an image is copied in whole before the peer
+# reads its first byte, which took a third longer, and each peer that never reads would hold that much.
+SEND_BUFFER_BYTES = 256 * 1024
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2))  # a dead machine is seen in 3 s
 
 
@@ -47,6 +50,7 @@ class Connection(asyncio.BufferedProtocol):
         sock = transport.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             unheard_ms = round(1000 * self.link.settings.write_stall_s) + 500
             for name, value in (*_KEEP_ALIVE, ("TCP_USER_TIMEOUT", unheard_ms)):

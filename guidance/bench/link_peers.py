@@ -5,6 +5,7 @@ writes the COUNT round trips in ns on one line, as the C++ program does.
 """
 
 import asyncio
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from devices.clock import SystemClock
 from devices.messages import AnyMessage, Image, Pose
 from devices.openigtlink import Decoder, OpenIGTLinkLink, OpenIGTLinkSettings, encode, to_wire
 from devices.openigtlink.bodies import Wire
+from devices.openigtlink.connection import SEND_BUFFER_BYTES
 
 SIZES = {"transform": (1, 1, 1), "image": (1, 512, 512), "volume": (5, 256, 256)}
 
@@ -125,6 +127,8 @@ class CodecEnd(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
         self.transport.set_write_buffer_limits(high=0)
+        sock = transport.get_extra_info("socket")
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self.decoder.buffer()
