@@ -27,9 +27,7 @@ class BufferPool:
         total = sum(sizes) + ALIGN
         spare = self._spare.setdefault(total, [])
         block = spare.pop() if spare else np.empty(total, np.uint8)
-        lent = np.frombuffer(
-            memoryview(block), np.uint8
-        )  # every view has this array as its base: it dies with the last one
+        lent = np.frombuffer(block.data, np.uint8)  # every view has this array as its base: it dies with the last one
         weakref.finalize(lent, _give_back, spare, block).atexit = False
         start = -lent.ctypes.data % ALIGN
         arrays = []

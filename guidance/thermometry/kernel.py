@@ -17,7 +17,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from guidance.thermometry.buffers import BufferPool
-from guidance.thermometry.plain import GRADED_BIT, MISSED_MASK, PassInputs, PassOutputs
+from guidance.thermometry.plain import GRADED_BIT, MISSED_MASK, PLAUSIBLE_C, PassInputs, PassOutputs
 
 BLOCK = 1024
 _F = np.float32
@@ -28,6 +28,7 @@ _BREAK_C, _TWO_BREAKS_C, _CLAMP = _F(43.0), _F(86.0), _F(25.0)
 _TOP, _COLDEST = _F(2.0**25), _F(-60.0)
 _HUGE, _ROUND = _F(1e37), _F(1.5 * 2.0**23)
 _NEAR_C = _F(0.004)  # below this step the rate at the middle is used: the difference would cancel
+_COLDEST_C, _WARMEST_C = (_F(value) for value in PLAUSIBLE_C)
 _ZERO, _ONE, _HALF, _INF, _NAN = _F(0.0), _F(1.0), _F(0.5), _F(np.inf), _F(np.nan)
 # Scratch rows of BLOCK values in one array: their distance is known, so no loop needs an overlap check.
 _CHANGE, _THERMAL, _POWER, _RATE, _GAIN, _SPREAD = (np.uint64(row * BLOCK) for row in range(6))
@@ -165,8 +166,10 @@ def _temperature(last, before, out, at, count, scratch, t0, lead, turn, drift): 
         t, t_before = last[at + j], before[at + j]
         change = scratch[_CHANGE + j] - drift
         slope = (t - t_before) * lead
-        expected = t + (slope if slope == slope else _ZERO) - t0
-        turns = np.rint((expected - change) * per_turn)
+        expected = t + (slope if slope == slope else _ZERO)
+        expected = expected if expected < _WARMEST_C else _WARMEST_C
+        expected = (expected if expected > _COLDEST_C else _COLDEST_C) - t0
+        turns = np.rint((expected - change) * per_turn) if t == t else _ZERO
         change += turn * (turns if turns == turns else _ZERO)
         present = scratch[_THERMAL + j] < _INF
         out[at + j] = t0 + change if present else _NAN

@@ -46,6 +46,7 @@ class ThermometryPipeline:
         self.number = 0
         self.tissue: NDArray[np.bool_] | None = None
         self.dose: DoseState | None = None
+        self._heat = self._fit = np.zeros((0, 0, 0), np.bool_)
         self._shape: tuple[tuple[int, ...], ...] = ()
         self._waiting: list[list[Complex]] = []
         self._baselines: list[Baseline] = []
@@ -166,9 +167,10 @@ class ThermometryPipeline:
         for images in combined:
             for baseline, image in zip(self._baselines, images, strict=True):
                 baseline.learn(image)
-        region = self.tissue if self.drift_region is None else self.tissue & self.drift_region
-        fit = region if self.heated is None else region & ~self.heated
-        self._sample = DriftSample(fit, self.settings.drift_order) if self.settings.drift_order >= 0 else None
+        self._heat = np.zeros_like(tissue) if self.heated is None else self.heated
+        self._fit = self.tissue & ~self._heat
+        region = self._fit if self.drift_region is None else self._fit & self.drift_region
+        self._sample = DriftSample(region, self.settings.drift_order) if self.settings.drift_order >= 0 else None
         if self.dose is None or self.dose.dose_min.shape != tissue.shape:
             self.dose = DoseState.zero(tissue.shape)
             self._tracks = None
@@ -216,8 +218,10 @@ class ThermometryPipeline:
     def _given(self, images: list[Complex], time_s: float) -> PassInputs:
         assert self.dose is not None
         settings, tissue = self.settings, self._require_tissue()
-        fit = tissue if self.heated is None else tissue & ~self.heated
-        estimates = [baseline.estimate(image, fit) for baseline, image in zip(self._baselines, images, strict=True)]
+        estimates = [
+            baseline.estimate(image, self._fit, self._heat)
+            for baseline, image in zip(self._baselines, images, strict=True)
+        ]
         references = [self._prepare(estimate.image, echo) for echo, estimate in enumerate(estimates)]
         nothing = np.full(tissue.shape, np.nan, np.float32)
         last_c, before_c = self._tracks or (nothing, nothing)

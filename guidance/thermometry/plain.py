@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from guidance.thermometry.dose import BREAK_C, LN2, mean_rate
 
 MISSED_MASK, GRADED_BIT, HOT_BIT = 0x3F, 0x40, 0x80  # the bits of `marks`
+PLAUSIBLE_C = (-80.0, 120.0)  # unwrapping expects nothing beyond: voxels of pure noise must not run away
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +82,7 @@ def plain_pass(given: PassInputs) -> PassOutputs:
         change = change - drift_plane(given.drift_c, image.shape)
         last, before = given.last_c.astype(np.float64), given.before_c.astype(np.float64)
         slope = np.where(np.isfinite(before), (last - before) * given.lead, 0.0)
-        expected = np.where(np.isfinite(last), last + slope - given.t0_c, change)
+        expected = np.where(np.isfinite(last), np.clip(last + slope, *PLAUSIBLE_C) - given.t0_c, change)
         turn = 2.0 * np.pi * abs(given.degrees_per_radian)
         change = change + turn * np.round((expected - change) / turn)
         own = (given.degrees_per_radian * given.noise) ** 2

@@ -14,9 +14,9 @@ Mask = NDArray[np.bool_]
 class Estimate:
     """What the frame would be without heating.
 
-    `image` has the frame's shape and dtype; only its phase counts. `averaged` is the number of
-    frames whose noise it averages. `model_rad` is the standard deviation of the model itself in
-    radians, beyond thermal noise: a number or an array of the frame's shape.
+    `image` has the frame's shape and dtype. `averaged` is the number of frames whose noise it
+    averages. `model_rad` is the standard deviation of the model itself in radians, beyond thermal
+    noise: a number or an array of the frame's shape.
     """
 
     image: Complex
@@ -32,5 +32,9 @@ class Baseline(Protocol):
     def learn(self, image: Complex) -> None:
         """Take one unheated frame [slice, row, column]."""
 
-    def estimate(self, image: Complex, fit: Mask) -> Estimate:
-        """The unheated counterpart of `image`, fitted on the voxels `fit` only (tissue that is not heated)."""
+    def estimate(self, image: Complex, fit: Mask, heated: Mask) -> Estimate:
+        """The unheated counterpart of `image`.
+
+        Only the voxels `fit` (tissue that is not heated) may be looked at; `heated` is where the
+        answer matters (all False: everywhere).
+        """

@@ -18,7 +18,7 @@ class FirstBaseline:
         if self._estimate is None:
             self._estimate = Estimate(image.copy(), 1.0, 0.0)
 
-    def estimate(self, image: Complex, fit: Mask) -> Estimate:
+    def estimate(self, image: Complex, fit: Mask, heated: Mask) -> Estimate:
         """The first frame, whatever `image` is."""
         assert self._estimate is not None, "learn a frame first"
         return self._estimate
@@ -40,7 +40,7 @@ class MeanBaseline:
         self._count += 1
         self._estimate = Estimate((self._sum / self._count).astype(image.dtype), float(self._count), 0.0)
 
-    def estimate(self, image: Complex, fit: Mask) -> Estimate:
+    def estimate(self, image: Complex, fit: Mask, heated: Mask) -> Estimate:
         """The mean, whatever `image` is."""
         assert self._estimate is not None, "learn a frame first"
         return self._estimate

@@ -34,3 +34,8 @@ class Phantom:
 @pytest.fixture
 def phantom() -> Iterator[Phantom]:
     yield Phantom(seed=1)
+
+
+@pytest.fixture
+def make_phantom() -> type[Phantom]:
+    return Phantom

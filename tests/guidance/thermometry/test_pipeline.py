@@ -43,9 +43,10 @@ def test_drift_and_wraps_are_followed(phantom: Any) -> None:
         frame = pipeline.update(phantom.frame(heat + drift), 4.0 + number)
     assert frame.state == "ok"
     error = (frame.temperature_c - 37.0 - heat)[phantom.tissue]
-    assert abs(float(error.mean())) < 0.05
+    assert abs(float(error.mean())) < 0.1
     assert float(error.std()) < 0.45
-    assert float(frame.temperature_c.max()) > 74.0
+    assert float(frame.temperature_c[1, 24, 32]) > 74.0
+    assert np.nanmax(np.abs(frame.temperature_c)) < 200.0
 
 
 def test_drift_by_a_reference_region(phantom: Any) -> None:
