@@ -92,14 +92,19 @@ class HarmonicBaseline(PolynomialBaseline):
     harmonic = True
 
 
+def _smooth_in(ring: Mask, values: Map) -> Map:
+    smooth = ndimage.gaussian_filter(np.where(ring, values, 0.0), BORDER_SMOOTH_VOXELS)
+    share = ndimage.gaussian_filter(ring.astype(np.float64), BORDER_SMOOTH_VOXELS)
+    return np.where(ring, smooth / np.maximum(share, 1e-6), 0.0)
+
+
 def continue_harmonic(rest: Map, ring: Mask, hot: Mask) -> Map:
     """Solution of the Laplace equation in `hot` with `rest` of the neighbouring `ring` on the border, 0 elsewhere.
 
     Where `hot` meets no ring (the edge of the tissue) the border is free.
     """
-    smooth = ndimage.gaussian_filter(np.where(ring, rest, 0.0), BORDER_SMOOTH_VOXELS)
-    share = ndimage.gaussian_filter(ring.astype(np.float64), BORDER_SMOOTH_VOXELS)
-    border = np.where(ring, smooth / np.maximum(share, 1e-6), 0.0)
+    first = _smooth_in(ring, rest)
+    border = first + _smooth_in(ring, rest - first)  # twice: one-sided smoothing alone shifts a slope
     number = np.full(hot.shape, -1)
     number[hot] = np.arange(np.count_nonzero(hot))
     places = np.argwhere(hot)
