@@ -3,9 +3,12 @@
 Sources: DICOM PS3.3 A.51 (Segmentation), A.19 (RT Structure Set), A.20 (RT Plan), C.8.20.
 """
 
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 import pydicom
@@ -23,6 +26,39 @@ STEP_MM = 0.01  # two frames nearer than this are the same slice
 MOST_BYTES = 1 << 30
 
 _FLIP = np.array([-1.0, -1.0, 1.0])
+
+
+GARBLED = (  # what pydicom and NumPy raise on missing, cut and garbled fields
+    AttributeError,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    NotImplementedError,
+    OSError,
+    EOFError,
+    struct.error,
+    pydicom.errors.BytesLengthException,
+)
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def checked_fields(read: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A reader whose missing or garbled fields become a SegmentError that names them."""
+
+    @wraps(read)
+    def checked(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return read(*args, **kwargs)
+        except SegmentError:
+            raise
+        except GARBLED as fault:
+            raise SegmentError(f"a field is missing or garbled: {fault}") from fault
+
+    return checked
 
 
 def open_dicom(path: Path, classes: set[str], what: str) -> Any:
@@ -44,6 +80,7 @@ def identity(data: Any) -> Identity:
     return Identity(str(data.get("PatientID", "")), uid)
 
 
+@checked_fields
 def read_segmentation(path: Path) -> Segments:
     """Every segment of a SEG as a layer of its own; overlapping and fractional segments stay what they are."""
     data = open_dicom(path, SEG, "segmentation")
@@ -112,6 +149,7 @@ def _slices(heights: Vector, measures: Any) -> tuple[NDArray[np.int64], float]:
     return whole.astype(np.int64), step
 
 
+@checked_fields
 def read_contours(path: Path, name: str) -> tuple[list[NDArray[np.float64]], Identity]:
     """Closed planar contours (N, 3) in RAS mm of one region of a structure set; SegmentError lists the regions."""
     data = open_dicom(path, RTSTRUCT, "structure set")
@@ -145,6 +183,7 @@ class TreatmentPlan:
     identity: Identity
 
 
+@checked_fields
 def read_rtplan(path: Path) -> TreatmentPlan:
     """An RTPLAN; a plan without beams or prescriptions has none of them."""
     data = open_dicom(path, RTPLAN, "radiotherapy plan")

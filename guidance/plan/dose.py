@@ -9,7 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from devices.recorded.volume import Volume, ras_from_lps
 from guidance.exact import Matrix, apply, invert
-from guidance.plan.dicom import identity, open_dicom
+from guidance.plan.dicom import checked_fields, identity, open_dicom
 from guidance.plan.segments import Identity, SegmentError
 from guidance.plan.shapes import Shape, signed_distance_mm
 
@@ -91,6 +91,7 @@ def dose_volume(dose: Dose, shape: Shape, *, spacing_mm: float | None = None) ->
     return DoseVolume(np.sort(np.concatenate(found)), inside * step**3 / 1000.0)
 
 
+@checked_fields
 def read_dose(path: Path) -> Dose:
     """A DICOM RTDOSE in Gy; SegmentError for relative units or an uneven grid."""
     data = open_dicom(path, RTDOSE, "dose")

@@ -48,7 +48,7 @@ def read_surface(path: Path, space: str = "LPS") -> PolyData:
 def _stl(path: Path) -> PolyData:
     data = path.read_bytes()
     count = struct.unpack_from("<I", data, 80)[0] if len(data) >= 84 else -1
-    if len(data) == 84 + 50 * count:
+    if count > 0 and len(data) == 84 + 50 * count:
         rows = np.frombuffer(
             data, np.dtype([("normal", "<f4", 3), ("corners", "<f4", (3, 3)), ("tag", "<u2")]), offset=84
         )
