@@ -1,5 +1,7 @@
 """The show lane: overlays. What is drawn is what was measured; what is missing is hatched, never guessed."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,14 @@ PLANE_SIZE = 256
 PLANE_PIXEL_MM = 0.8
 OPACITY = 0.65
 _SHOWN_STATES = ("ok", "acquiring_reference")  # of thermometry: the anatomy behind it is live and unquestioned
+
+# role of a structure -> how it is drawn: shape of the line and colour both tell
+_STROKES: dict[str, tuple[Callable[..., None], str]] = {
+    "target": (draw.line, "target"),
+    "organ": (partial(draw.line, width=1), "organ"),
+    "surface": (partial(draw.line, width=1), "organ"),
+}
+_AT_RISK = (draw.dashed, "organ_at_risk")
 
 
 class ShowWork:
@@ -101,11 +111,13 @@ class ShowWork:
         if self._plan is None:
             return
         size = (picture.shape[0], picture.shape[1])
+        labels = draw.Labels(picture, 0.4 if size[0] <= PLANE_SIZE else 0.5)
         for structure in self._plan.structures:
-            stroke = draw.line if structure.role == "target" else draw.dashed
+            stroke, kind = _STROKES.get(structure.role, _AT_RISK)
             for outline in structure.contours(ras_from_pixel, size):
-                stroke(picture, outline, "target" if structure.role == "target" else "organ_at_risk")
-                draw.label(picture, structure.name, tuple(outline[outline[:, 1].argmin()]))
+                stroke(picture, outline, kind)
+                top = outline[outline[:, 1].argmin()]
+                labels.write(structure.name, (float(top[0]), float(top[1]) - 4.0))
 
     def _draw_tools(self, picture: draw.Picture, ras_from_pixel: Matrix, tools: dict[str, Matrix]) -> None:
         flat = ras_from_pixel.copy()

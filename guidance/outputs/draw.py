@@ -49,6 +49,32 @@ def label(
         cv2.putText(picture, text, origin, _FONT, size, (*shade, 255), thickness, cv2.LINE_AA)
 
 
+class Labels:
+    """Labels of one picture that do not cover each other: each takes the nearest free line."""
+
+    def __init__(self, picture: Picture, size: float) -> None:
+        self._picture, self._size = picture, size
+        self._taken: list[tuple[float, float, float, float]] = []
+
+    def write(self, text: str, at: tuple[float, float]) -> None:
+        """Write `text` near `at` (its baseline's left end), moved up or down by whole lines where that is taken."""
+        (width, height), _ = cv2.getTextSize(text, _FONT, self._size, 1)
+        line_px = height + 4.0
+        rows, columns = self._picture.shape[:2]
+        left = min(max(at[0], 2.0), columns - width - 2.0)
+        for step in (0, -1, 1, -2, 2, -3, 3, -4, 4):
+            base = min(max(at[1] + step * line_px, line_px), rows - 4.0)
+            box = (left, base - height, left + width, base)
+            if all(_apart(box, other) for other in self._taken):
+                self._taken.append(box)
+                label(self._picture, text, (left, base), size=self._size)
+                return
+
+
+def _apart(a: tuple[float, float, float, float], b: tuple[float, float, float, float]) -> bool:
+    return a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
 def letters(picture: Picture, marks: str) -> None:
     """Write the orientation letters (left, right, top, bottom) at the middle of each side, in place."""
     rows, columns = picture.shape[:2]

@@ -1,0 +1,57 @@
+"""Pictures of the docs that need no browser: a procedure in virtual time, its four views at a moment, as PNG.
+
+.venv/bin/python scripts/pictures.py hifu_liver 16 docs/pictures/hifu_liver.png
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from devices.messages import Overlay
+from guidance.events import Send
+from guidance.replay import Replayer
+from guidance.trial import run_trial
+
+SIDE = 400
+ORDER = ("axial", "coronal", "sagittal", "frame")
+
+
+def views_at(recording: Path, at_s: float) -> dict[str, np.ndarray]:
+    """The newest overlay of each view at `at_s` seconds of the session, RGBA."""
+    newest: dict[str, np.ndarray] = {}
+    first_ns = 0
+    for event, effects, _ in Replayer(recording).steps():
+        first_ns = first_ns or event.now_ns
+        for effect in effects:
+            if isinstance(effect, Send) and isinstance(effect.message, Overlay):
+                newest[effect.message.view] = effect.message.rgba
+        if event.now_ns - first_ns > at_s * 1e9:
+            break
+    return newest
+
+
+def montage(views: dict[str, np.ndarray]) -> np.ndarray:
+    """All views side by side, BGR."""
+    tiles = []
+    for name in (name for name in ORDER if name in views):
+        picture = cv2.cvtColor(views[name], cv2.COLOR_RGBA2BGR)
+        height = round(SIDE * picture.shape[0] / picture.shape[1])
+        shrink = cv2.INTER_AREA if picture.shape[1] > SIDE else cv2.INTER_NEAREST
+        tile = cv2.resize(picture, (SIDE, height), interpolation=shrink)[:SIDE]
+        tiles.append(cv2.copyMakeBorder(tile, 0, SIDE - tile.shape[0], 0, 0, cv2.BORDER_CONSTANT))
+    return np.hstack(tiles)
+
+
+def main(procedure: str, at_s: str, target: str) -> None:
+    """Make one picture."""
+    with tempfile.TemporaryDirectory() as folder:
+        row = run_trial(procedure, 1, float(at_s) + 1.0, Path(folder))
+        cv2.imwrite(target, montage(views_at(Path(row["recording"]), float(at_s))))
+    print(target)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
