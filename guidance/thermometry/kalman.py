@@ -1,0 +1,128 @@
+"""Bioheat Kalman filter: every voxel knows its temperature, its heating per unit of power, and how surely.
+
+Prediction by the Pennes model with the source power * absorption, where the absorption (degC/s per unit
+of power) is the second state; measurement with the map's own sigma. The part of sigma that all frames
+share (reference noise) cannot be filtered away and is added to the answer. Innovations beyond 4 sigma
+are artefacts and change nothing, unless they persist: then it is the filter that is wrong.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from guidance.tissue import BioheatModel
+
+Map = NDArray[np.float32]
+CONDUCTED_SHARE = 0.8  # of the decay that errors independent of their neighbours' would have
+
+
+@dataclass(frozen=True)
+class FilterSettings:
+    """Process noise: of temperature (degC/sqrt(s)), of absorption with power on (degC/s/sqrt(s)).
+
+    `persistent_frames` artefacts in a row restart a voxel from its measurement.
+    """
+
+    temperature_walk: float = 0.02
+    absorption_walk: float = 0.02
+    absorption_start: float = 0.5
+    gate_sigmas: float = 4.0
+    persistent_frames: int = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Filtered:
+    """`temperature_c` and `sigma_c` after the frame; `artefact` marks measurements that were refused."""
+
+    time_s: float
+    temperature_c: Map
+    sigma_c: Map
+    artefact: NDArray[np.bool_]
+
+
+class BioheatFilter:
+    """State of the filter on one grid, from `start_c` with standard deviation `start_sigma_c`."""
+
+    def __init__(
+        self, model: BioheatModel, start_c: float, start_sigma_c: float, settings: FilterSettings | None = None
+    ) -> None:
+        self.model, self.settings = model, settings or FilterSettings()
+        shape = model.shape
+        self.temperature_c = np.full(shape, start_c, np.float32)
+        self.absorption = np.zeros(shape, np.float32)
+        self._tt = np.full(shape, start_sigma_c**2, np.float32)
+        self._ta = np.zeros(shape, np.float32)
+        self._aa = np.full(shape, self.settings.absorption_start**2, np.float32)
+        self._refused = np.zeros(shape, np.uint8)
+        self._time_s: float | None = None
+
+    def update(
+        self,
+        temperature_c: Map,
+        sigma_c: Map,
+        time_s: float,
+        *,
+        power: float = 0.0,
+        shared_sigma_c: float | NDArray[Any] = 0.0,
+    ) -> Filtered:
+        """Take the measured map at `time_s` (rising); `power` (any unit, always the same) was on since the last.
+
+        A voxel with infinite `sigma_c` or no temperature is predicted only. Raises ValueError for
+        time that does not rise.
+        """
+        if self._time_s is not None:
+            if not time_s > self._time_s:
+                raise ValueError(f"time {time_s} s does not follow {self._time_s} s")
+            self._predict(time_s - self._time_s, power)
+        self._time_s = time_s
+        own = np.square(sigma_c, dtype=np.float32) - np.square(np.float32(shared_sigma_c))
+        seen = np.isfinite(temperature_c) & np.isfinite(own)
+        noise = np.where(seen, np.maximum(own, 1e-6), 1.0).astype(np.float32)
+        innovation = np.where(seen, temperature_c - self.temperature_c, 0.0).astype(np.float32)
+        total = self._tt + noise
+        far = innovation**2 > self.settings.gate_sigmas**2 * (total + np.square(np.float32(shared_sigma_c)))
+        artefact = seen & far
+        self._refused = np.where(artefact, self._refused + 1, 0).astype(np.uint8)
+        restart = self._refused >= self.settings.persistent_frames
+        self._correct(innovation, noise, total, seen & ~far)
+        self._restart(restart, temperature_c, noise)
+        sigma = np.sqrt(self._tt + np.square(np.float32(shared_sigma_c))).astype(np.float32)
+        return Filtered(time_s, self.temperature_c, sigma, artefact & ~restart)
+
+    def _predict(self, step_s: float, power: float) -> None:
+        gain = np.float32(step_s * power)
+        self.temperature_c = self.model.advance(self.temperature_c, step_s, self.absorption * np.float32(power))
+        walk = np.float32(self.settings.temperature_walk**2 * step_s)
+        kept = self._kept(step_s)
+        self._ta = self._ta * kept
+        moved = self._tt * kept * kept + gain * (2.0 * self._ta + gain * self._aa) + walk
+        self._tt = moved.astype(np.float32)
+        self._ta = (self._ta + gain * self._aa).astype(np.float32)
+        if power > 0.0:
+            self._aa = (self._aa + np.float32(self.settings.absorption_walk**2 * step_s)).astype(np.float32)
+
+    def _kept(self, step_s: float) -> np.float32:
+        """Share of an error that stays: perfusion takes some, neighbours that do not share it take some."""
+        rate = self.model.tissue.perfusion_rate + CONDUCTED_SHARE * self.model.spreading_rate
+        return np.float32(np.exp(-rate * step_s))
+
+    def _correct(self, innovation: Map, noise: Map, total: Map, taken: NDArray[np.bool_]) -> None:
+        gain_t = np.where(taken, self._tt / total, 0.0).astype(np.float32)
+        gain_a = np.where(taken, self._ta / total, 0.0).astype(np.float32)
+        self.temperature_c = self.temperature_c + gain_t * innovation
+        self.absorption = self.absorption + gain_a * innovation
+        self._aa = self._aa - gain_a * self._ta
+        self._ta = self._ta - gain_t * self._ta
+        self._tt = self._tt - gain_t * self._tt
+
+    def _restart(self, where: NDArray[np.bool_], measured: Map, noise: Map) -> None:
+        if where.any():
+            near = ndimage.median_filter(np.where(np.isfinite(measured), measured, self.temperature_c), size=(1, 3, 3))
+            self.temperature_c = np.where(where, near, self.temperature_c).astype(np.float32)
+            self._tt = np.where(where, noise, self._tt).astype(np.float32)
+            self._ta = np.where(where, np.float32(0.0), self._ta)
+            self._aa = np.where(where, np.float32(self.settings.absorption_start**2), self._aa)
+            self._refused = np.where(where, 0, self._refused).astype(np.uint8)
