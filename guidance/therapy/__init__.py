@@ -1,0 +1,15 @@
+"""Controllers of heating. They ask for power; they never decide safety: the interlock is independent and fail-off."""
+
+from guidance.therapy.binary import BinaryFeedback, BinarySettings
+from guidance.therapy.pid import PidController, PidSettings
+from guidance.therapy.predictive import Plant, PredictiveController, PredictiveSettings
+
+__all__ = [
+    "BinaryFeedback",
+    "BinarySettings",
+    "PidController",
+    "PidSettings",
+    "Plant",
+    "PredictiveController",
+    "PredictiveSettings",
+]
