@@ -71,7 +71,7 @@ class Tool(_Strict):
 
     name: Identifier
     stream: Identifier
-    role: Literal["tool", "probe", "reference"] = "tool"
+    role: Literal["tool", "probe", "reference", "device"] = "tool"  # only a `tool` is aimed; the others are placed
     tip_mm: Vector3 = (0.0, 0.0, 0.0)
     axis: Vector3 = (0.0, 0.0, -1.0)  # from the tip along the shaft towards the hand
     length_mm: float = Field(default=120.0, gt=0)

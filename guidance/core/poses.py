@@ -73,7 +73,8 @@ class PoseDesk(Desk):
     def _tell(self, placed: Placed, now_ns: int, device_time_ns: int) -> list[Effect]:
         name = placed.tool.name
         self._told[name] = (placed.quality, now_ns)
-        values = self.targeting.measure(name, placed.ras_from_tool) if placed.quality.usable else {}
+        aimed = placed.quality.usable and placed.tool.role == "tool"
+        values = self.targeting.measure(name, placed.ras_from_tool) if aimed else {}
         told = placed.evidence
         if device_time_ns:
             told = {**told, f"{placed.tool.stream}.device_ns": device_time_ns}
