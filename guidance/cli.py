@@ -34,6 +34,7 @@ def demo(
     summary: Path | None = None,
     browser: bool = True,
     seed: int = 1,
+    supervisor: bool = True,
 ) -> int:
     """Simulated room, embedded broker, service and console in one command.
 
@@ -44,7 +45,10 @@ def demo(
     summary: write the session's summary to this JSON file.
     browser: open the console in a browser where there is one.
     seed: of the simulated room.
+    supervisor: run the service as the child of a supervisor, which stops devices when the service hangs or dies.
     """
+    if supervisor:
+        return _supervise("demo", procedure, duration=duration, summary=summary, browser=browser, seed=seed)
     from guidance.demo import run_demo
 
     result = uvloop.run(run_demo(procedure, duration, seed, browser))
@@ -59,6 +63,7 @@ def run(
     summary: Path | None = None,
     record: Path | None = None,
     link: Annotated[tuple[str, ...], Parameter(negative=())] = (),
+    supervisor: bool = True,
 ) -> int:
     """The service: one room from its configuration, until Ctrl-C or for `duration` seconds.
 
@@ -69,7 +74,10 @@ def run(
     summary: write the session's summary to this JSON file.
     record: write the recording to this file instead of a generated name.
     link: `id=host:port`, another address for a link of the configuration.
+    supervisor: run as the child of a supervisor, which stops devices when the service hangs or dies.
     """
+    if supervisor:
+        return _supervise("run", config, duration=duration, summary=summary, record=record, link=link)
     from guidance.service.serve import serve
 
     result = uvloop.run(serve(config, duration, record, _pairs(link)))
@@ -156,6 +164,21 @@ def report(recording: Path, *, out_dir: Annotated[Path | None, Parameter(name="-
     page = write_report(recording, out_dir or recording.with_suffix(""))
     out.print(f"report: {page}")
     return 0
+
+
+def _supervise(verb: str, name: str, **options: object) -> int:
+    """The same words again, in a child that the supervisor watches."""
+    from guidance.service.supervisor import supervise
+
+    words = [verb, name, "--no-supervisor"]
+    for key, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{key}" if value else f"--no-{key}")
+        elif isinstance(value, tuple):
+            words += [word for row in value for word in (f"--{key}", str(row))]
+        elif value is not None:
+            words += [f"--{key}", str(value)]
+    return supervise(words)
 
 
 def _pairs(rows: tuple[str, ...]) -> dict[str, str]:

@@ -92,7 +92,7 @@ async def run_demo(procedure: str, duration_s: float | None, seed: int, browser:
         addresses = {**await simulated.start(), **ours}
         known = {row.id for row in settings.links}
         settings = with_addresses(settings, {name: at for name, at in addresses.items() if name in known})
-        async with Session(settings, plan, limits) as session, serve_console(session.room) as address:
+        async with Session(settings, plan, limits, ends_alone=True) as session, serve_console(session.room) as address:
             on_signals(session.end)
             print(f"console: {address}", flush=True)
             with contextlib.suppress(TimeoutError):

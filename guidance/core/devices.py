@@ -6,9 +6,11 @@ from devices.messages import AnyMessage, Reading, Status
 from guidance.core.scene import Desk, Scene
 from guidance.events import Effect, LinkChange
 from guidance.safety import evidence
+from guidance.safety.facts import Fact
 from guidance.timing.streams import StreamState
 
 MUST_BE_UP = ("therapy", "robot")  # roles whose loss while energy flows is a STOP
+SUPERVISOR = "supervisor"  # the line to the process that stops devices when this one cannot
 
 
 class DeviceDesk(Desk):
@@ -33,9 +35,14 @@ class DeviceDesk(Desk):
 
     def link(self, event: LinkChange) -> None:
         """A link came up or went down."""
-        if event.link in self._down_since:
+        if event.link in self._down_since or event.link == SUPERVISOR:
             self._down_since[event.link] = 0 if event.up else event.now_ns
 
     def measure(self, now_ns: int) -> None:
         """How long each link has been down."""
-        evidence.link_facts(self._scene.facts, self._down_since, now_ns)
+        since = dict(self._down_since)
+        lost_ns = since.pop(SUPERVISOR, None)
+        evidence.link_facts(self._scene.facts, since, now_ns)
+        if lost_ns is not None:  # a room without a supervisor has no such fact
+            age_ms = (now_ns - lost_ns) / 1e6 if lost_ns else 0.0
+            self._scene.facts.set("supervisor_age_ms", SUPERVISOR, Fact(age_ms, now_ns))

@@ -18,21 +18,31 @@ from guidance.load import recording_header
 from guidance.plan import Plan
 from guidance.recording.writer import Recorder
 from guidance.safety.limits import Limit
+from guidance.service.lifeline import Lifeline, is_armed
 from guidance.service.room import Room
 from guidance.service.summary import Logbook, summarise
 from guidance.settings import RoomSettings
 
 SWITCH_S = 0.0005  # how long another thread may hold the interpreter before the loop gets it back
 COLLECT_S = 30.0
+STOP_S = 0.4  # at the end: how long the devices have to confirm their STOP before the supervisor takes over
 
 
 class Session:
     """A room that runs until it is told to end. `async with` opens and closes everything."""
 
     def __init__(
-        self, settings: RoomSettings, plan: Plan | None, limits: dict[str, Limit], record: Path | None = None
+        self,
+        settings: RoomSettings,
+        plan: Plan | None,
+        limits: dict[str, Limit],
+        record: Path | None = None,
+        ends_alone: bool = False,
     ) -> None:
-        """`record`: the operator's own choice of a file; otherwise a name is generated in the settings' folder."""
+        """`record`: the operator's own choice of a file; otherwise a name is generated in the settings' folder.
+
+        `ends_alone`: the session ends when its supervisor is gone (a demonstration must leave nothing behind).
+        """
         self.clock = SystemClock()
         self.core = Core(settings, plan, limits)
         self._record = record
@@ -41,6 +51,8 @@ class Session:
         self._live = asyncio.Event()
         self._brokers: list[EmbeddedBroker] = []
         self._collector: asyncio.Task[None] | None = None
+        self._ends_alone = ends_alone
+        self._lifeline: Lifeline | None = None
 
     async def __aenter__(self) -> "Session":
         settings = self.core.settings
@@ -55,6 +67,7 @@ class Session:
         self.book = Logbook(self.room)
         self.room.watchers.append(self._see)
         await self.room.start()
+        self._lifeline = Lifeline.from_environment(self.room, self.end if self._ends_alone else None)
         sys.setswitchinterval(SWITCH_S)
         gc.collect()
         gc.freeze()
@@ -75,9 +88,27 @@ class Session:
             with contextlib.suppress(asyncio.CancelledError):
                 await self._collector
         gc.enable()
+        await self._stop_devices()
+        if self._lifeline is not None:
+            self._lifeline.close()
         await self.room.stop()
         for broker in self._brokers:
             await broker.stop()
+
+    async def _stop_devices(self) -> None:
+        """A service that ends while armed stops its devices first."""
+        if not is_armed(self.core):
+            return
+        confirmed = asyncio.Event()
+
+        def see(event: AnyEvent, effects: Sequence[Effect]) -> None:
+            if self.core.stops.all_confirmed:
+                confirmed.set()
+
+        self.room.watchers.append(see)
+        self.room.act("STOP", "service", reason="the service ends")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(confirmed.wait(), STOP_S)
 
     async def _collect(self) -> None:
         while True:
