@@ -66,22 +66,23 @@ class Connection(asyncio.BufferedProtocol):
     def buffer_updated(self, nbytes: int) -> None:
         if self._closing:
             return
-        now_ns = self.link.clock.now_ns()
+        link, decoder = self.link, self._decoder
+        now_ns = link.clock.now_ns()
         self.counters.bytes_in += nbytes
-        self.link.counters.bytes_in += nbytes
+        link.counters.bytes_in += nbytes
         self._last_heard = self._loop.time()
         try:
-            messages = self._decoder.advance(nbytes)
-            if not self._decoder.in_message:
+            messages = decoder.advance(nbytes)
+            if not decoder.in_message:
                 self._message_since = None
             elif messages or self._message_since is None:
                 self._message_since = self._last_heard
             for message in messages:
-                self.link.heard(self, message, now_ns)
-            if self._decoder.fault is not None:
-                raise self._decoder.fault
+                link.heard(self, message, now_ns)
+            if decoder.fault is not None:
+                raise decoder.fault
         except RemoteProtocolError as fault:
-            self.link.rejected(self, fault)
+            link.rejected(self, fault)
 
     def eof_received(self) -> bool:
         self.close("closed by the peer")
@@ -116,7 +117,7 @@ class Connection(asyncio.BufferedProtocol):
         """Send now or queue; the number of packets that this replaced, or -1 where there is no room."""
         if self._closing:
             return 0
-        if not self._paused and not len(self._queue):
+        if not self._paused and not self._queue.bytes:
             self._write(packet)
             return 0
         replaced = self._queue.push(packet, urgent)
@@ -138,7 +139,9 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(packet.buffers[0])
         else:
             transport.writelines(packet.buffers)
-        self.link.sent(self, packet)
+        self.counters.left(packet.stream, packet.size)
+        self.link.counters.sent += 1
+        self.link.counters.bytes_out += packet.size
 
     def overdue(self) -> str:
         """Why this peer must be closed now, or nothing."""

@@ -3,7 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-_SMOOTHING = 1 / 16
+_SMOOTHING = 16
 
 
 @dataclass(slots=True)
@@ -19,8 +19,8 @@ class StreamCounters:
     gaps: int = 0
     age_ns: int = 0
     jitter_ns: int = 0
+    period_ns: int = 0
     last_receive_ns: int = 0
-    _period_ns: int = 0
     _number: int = -1
 
     def arrived(self, size: int, receive_time_ns: int, device_time_ns: int) -> None:
@@ -29,20 +29,22 @@ class StreamCounters:
         self.bytes += size
         if self.last_receive_ns:
             period = receive_time_ns - self.last_receive_ns
-            if self._period_ns:
-                self.jitter_ns += round((abs(period - self._period_ns) - self.jitter_ns) * _SMOOTHING)
-                self._period_ns += round((period - self._period_ns) * _SMOOTHING)
+            if self.period_ns:
+                off = period - self.period_ns
+                self.jitter_ns += (abs(off) - self.jitter_ns) // _SMOOTHING
+                self.period_ns += off // _SMOOTHING
             else:
-                self._period_ns = period
+                self.period_ns = period
         self.last_receive_ns = receive_time_ns
         if device_time_ns:
             self.age_ns = receive_time_ns - device_time_ns
 
-    def numbered(self, number: int) -> None:
-        """Count the samples that are missing before `number`."""
-        if number > self._number >= 0:
-            self.gaps += number - self._number - 1
+    def numbered(self, number: int) -> int:
+        """Count and return the samples that are missing before `number`."""
+        missing = number - self._number - 1 if number > self._number >= 0 else 0
+        self.gaps += missing
         self._number = number
+        return missing
 
 
 @dataclass(slots=True)
@@ -60,6 +62,14 @@ class PeerCounters:
     queued_bytes: int = 0
     streams: dict[str, StreamCounters] = field(default_factory=dict)
     outgoing: dict[str, StreamCounters] = field(default_factory=dict)
+
+    def left(self, stream: str, size: int) -> None:
+        """Count a packet that was handed to the socket."""
+        self.sent += 1
+        self.bytes_out += size
+        counters = self.outgoing.get(stream) or _of(self.outgoing, stream)
+        counters.sent += 1
+        counters.bytes += size
 
     def stream(self, name: str) -> StreamCounters:
         """The counters of an incoming stream, made when first asked for."""

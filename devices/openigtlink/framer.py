@@ -125,8 +125,10 @@ class Decoder:
 
     def advance(self, size: int) -> list[Wire]:
         """Messages completed by `size` bytes written to `buffer()`; faults as in `feed`."""
-        self._raise_fault()
-        return self._deliver(self._advance(size))
+        if self._fault is not None:
+            raise self._fault
+        messages = self._advance(size)
+        return messages if messages else self._deliver(messages)
 
     def close(self) -> None:
         """Forget a half-received message and give its bytes back to the budget."""
@@ -145,21 +147,21 @@ class Decoder:
     def _advance(self, size: int) -> list[Wire]:
         messages: list[Wire] = []
         try:
-            if self._body is not None:
-                self._fill_body(size, messages)
-            else:
+            if self._body is None:
                 self._end += size
                 self._read_small(messages)
+            else:
+                self._fill_body(size, messages)
         except RemoteProtocolError as fault:
             self._fault = fault
             self.close()
         return messages
 
     def _fill_body(self, size: int, messages: list[Wire]) -> None:
+        self._filled += size
         body, header = self._body, self._header
         assert body is not None and header is not None
-        self._filled += size
-        if self._filled == len(body):
+        if self._filled == header.body_size:
             self._drop_body()
             messages.append(self._read(header, body))
 
@@ -171,8 +173,9 @@ class Decoder:
 
     def _read_small(self, messages: list[Wire]) -> None:
         """Read every whole message in the receive buffer; give the last, unfinished one room."""
+        view = self._view
         while self._end - self._start >= HEADER_SIZE:
-            header = read_header(self._view, self._start)
+            header = read_header(view, self._start)
             self._limits.check(header)
             start = self._start + HEADER_SIZE
             end = start + header.body_size
@@ -183,7 +186,7 @@ class Decoder:
                     return
                 continue
             self._start = end
-            messages.append(self._read(header, self._view[start:end]))
+            messages.append(self._read(header, view[start:end]))
         if self._start == self._end:
             self._start = self._end = 0
         elif self._start:
@@ -213,14 +216,13 @@ class Decoder:
             "timestamp": header.timestamp,
             "wire_bytes": HEADER_SIZE + header.body_size,
         }
-        content = body
-        if header.version == 2:
-            trailer = read_extended(body, self._limits.metadata_keys, self._limits.metadata_bytes)
-            content = body[EXTENDED.size : trailer.content_end]
-            common["header_version"] = 2
-            common["message_id"] = trailer.message_id
-            common["metadata"] = trailer.metadata
-        return read_content(header.type_name, content, common)
+        if header.version == 1:
+            return read_content(header.type_name, body, common)
+        trailer = read_extended(body, self._limits.metadata_keys, self._limits.metadata_bytes)
+        common["header_version"] = 2
+        common["message_id"] = trailer.message_id
+        common["metadata"] = trailer.metadata
+        return read_content(header.type_name, body[EXTENDED.size : trailer.content_end], common)
 
 
 def _aligned(size: int, version: int) -> memoryview:
@@ -258,14 +260,14 @@ def encode(message: Wire, header_version: int | None = None) -> list[Buffer]:
     if version == 1 and len(content) == 1 and len(content[0]) <= _JOIN:  # most messages: a pose, a word
         body = bytes(content[0])
         names = (version, message.type_name, message.device_name, message.timestamp)
-        return [write_header(Header(*names, len(body), crc64.ecma_182(body))) + body]
+        return [write_header(*names, len(body), crc64.ecma_182(body)) + body]
     parts = [part for part in (before, *content, after) if len(part)]
     size = crc = 0
     for part in parts:
         size += len(part)
         crc = crc64.ecma_182(part, initial=crc)
-    header = Header(version, message.type_name, message.device_name, message.timestamp, size, crc)
-    return _gather(write_header(header), parts)
+    head = write_header(version, message.type_name, message.device_name, message.timestamp, size, crc)
+    return _gather(head, parts)
 
 
 def _table(message: Wire) -> tuple[Metadata, ...] | None:

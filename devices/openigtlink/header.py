@@ -16,7 +16,8 @@ from devices.openigtlink.text import US_ASCII, decode_text, encode_text, read_na
 
 _NAMES = struct.Struct(">H12s20s")
 _NUMBERS = struct.Struct(">QQQ")
-HEADER_SIZE = _NAMES.size + _NUMBERS.size
+_WHOLE = struct.Struct(f">{_NAMES.size}sQQQ")
+HEADER_SIZE = _WHOLE.size
 EXTENDED = struct.Struct(">HHII")
 _COUNT = struct.Struct(">H")
 _ENTRY = struct.Struct(">HHI")
@@ -35,8 +36,9 @@ class Header(NamedTuple):
 
 def read_header(data: bytes | bytearray | memoryview, offset: int = 0) -> Header:
     """Header at `offset`; RemoteProtocolError where it is none."""
-    version, type_name, device_name = _read_names(bytes(data[offset : offset + _NAMES.size]))
-    return Header(version, type_name, device_name, *_NUMBERS.unpack_from(data, offset + _NAMES.size))
+    names, timestamp, body_size, crc = _WHOLE.unpack_from(data, offset)
+    version, type_name, device_name = _read_names(names)
+    return Header(version, type_name, device_name, timestamp, body_size, crc)
 
 
 @lru_cache(maxsize=1024)
@@ -51,10 +53,9 @@ def _read_names(data: bytes) -> tuple[int, str, str]:
     return version, type_name, read_name(name_field, "device name")
 
 
-def write_header(header: Header) -> bytes:
-    """The 58 bytes of `header`; LocalProtocolError where a field does not fit."""
-    names = _write_names(header.version, header.type_name, header.device_name)
-    return names + _NUMBERS.pack(header.timestamp, header.body_size, header.crc)
+def write_header(version: int, type_name: str, device_name: str, timestamp: int, body_size: int, crc: int) -> bytes:
+    """The 58 bytes of a header; LocalProtocolError where a field does not fit."""
+    return _write_names(version, type_name, device_name) + _NUMBERS.pack(timestamp, body_size, crc)
 
 
 @lru_cache(maxsize=1024)
@@ -64,7 +65,7 @@ def _write_names(version: int, type_name: str, device_name: str) -> bytes:
 
 def ns_from_timestamp(timestamp: int) -> int:
     """Nanoseconds of a 64-bit OpenIGTLink timestamp (32.32 fixed-point seconds), rounded to nearest."""
-    return (timestamp * 1_000_000_000 + (1 << 31)) >> 32
+    return (timestamp * 1_000_000_000 + 0x8000_0000) >> 32
 
 
 def timestamp_from_ns(time_ns: int) -> int:

@@ -88,10 +88,20 @@ def _times(wire: b.Wire, tags: Tags, receive_time_ns: int) -> dict[str, Any]:
 
 
 def _transform(wire: b.Transform, tags: Tags, now: int, naming: Naming) -> list[AnyMessage]:
+    if not tags:  # most messages of a room
+        name = wire.device_name
+        moving, fixed = split_transform_name(name, naming.pose_frame)
+        return [
+            Pose(
+                name=name,
+                device_time_ns=wire.device_time_ns,
+                receive_time_ns=now,
+                moving=moving,
+                fixed=fixed,
+                fixed_from_moving=wire.matrix,
+            )
+        ]
     times = _times(wire, tags, now)
-    if not tags:
-        moving, fixed = split_transform_name(wire.device_name, naming.pose_frame)
-        return [Pose(moving=moving, fixed=fixed, fixed_from_moving=wire.matrix, **times)]
     quality = quality_of(tags, TRANSFORM_STATUS, STATUS, f"{times['name']}TransformStatus", TRANSFORM_VALID)
     if tags.get(KIND) == "guided_pose":
         times["name"] = tags.get(NAME, times["name"])

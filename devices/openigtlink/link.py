@@ -31,7 +31,7 @@ from devices.openigtlink.counters import LinkCounters
 from devices.openigtlink.framer import Budget, encode
 from devices.openigtlink.incoming import to_domain
 from devices.openigtlink.naming import Naming
-from devices.openigtlink.outgoing import Withheld, to_wire
+from devices.openigtlink.outgoing import Withheld, pose_bytes, to_wire
 from devices.openigtlink.sendqueue import Packet
 from devices.openigtlink.settings import OpenIGTLinkSettings
 from devices.openigtlink.subscriptions import SUBJECT
@@ -40,8 +40,9 @@ OnMessage = Callable[[AnyMessage], None]
 OnChange = Callable[[bool, str, str], None]
 OnLoss = Callable[[str, int, str], None]
 
-_NEWEST_ONLY = (Pose, GuidedPose, Image, Overlay, Metrics, Reading)
+_NEWEST_ONLY = frozenset({Pose, GuidedPose, Image, Overlay, Metrics, Reading})
 _HOUSEKEEPING_S = 0.05
+_NUMBERED = (Pose, Image)
 _REPORT_S = 1.0
 _STOP_S = 0.3
 _MAX_STREAMS = 1024
@@ -125,32 +126,38 @@ class OpenIGTLinkLink:
 
     def send(self, message: AnyMessage, urgent: bool = False) -> None:
         """Send to every peer that wants it; never blocks. `urgent` goes first and is never replaced."""
-        if isinstance(message, Command) and not self.settings.carries_commands:
+        kind = type(message)
+        if kind is Command and not self.settings.carries_commands:
             self._lose(message.name, 1, "commands need loopback or TLS")
             return
-        self._remember(message)
-        if not self._connections:
-            return
-        now_s = asyncio.get_running_loop().time()
         packets: dict[int, list[Packet] | LocalProtocolError] = {}
-        for connection in list(self._connections):
-            if connection.subscriptions.bundle and isinstance(message, Pose | GuidedPose):
-                self._bundle(connection, message, now_s)
-            elif connection.subscriptions.admits(message, now_s):
+        for connection in tuple(self._connections):
+            if connection.subscriptions.everything or self._admits(connection, message):
                 version = connection.version
-                if version not in packets:
-                    packets[version] = self._pack(message, version)
-                self._offer(connection, message.name, packets[version], urgent)
+                packed = packets.get(version)
+                if packed is None:
+                    packed = packets[version] = self._pack(message, version)
+                self._offer(connection, message.name, packed, urgent)
+        self._remember(message)
+
+    def _admits(self, connection: Connection, message: AnyMessage) -> bool:
+        """True where the message goes to this peer now; a pose may wait for the peer's next bundle instead."""
+        now_s = asyncio.get_running_loop().time()
+        if connection.subscriptions.bundle and isinstance(message, Pose | GuidedPose):
+            self._bundle(connection, message, now_s)
+            return False
+        return connection.subscriptions.admits(message, now_s)
 
     def _remember(self, message: AnyMessage) -> None:
         subject, name = SUBJECT.get(type(message)), message.name
-        if isinstance(message, Alert):
-            subject = "ALERT"
-        elif isinstance(message, Unknown) and "_" not in message.type_name:
-            subject = message.type_name
         if subject is None:
-            return
-        if isinstance(message, GuidedPose):
+            if isinstance(message, Alert):
+                subject = "ALERT"
+            elif isinstance(message, Unknown) and "_" not in message.type_name:
+                subject = message.type_name
+            else:
+                return
+        elif isinstance(message, GuidedPose):
             name = f"{message.tool}ToRAS"
         elif isinstance(message, Overlay):
             name = message.view
@@ -161,7 +168,10 @@ class OpenIGTLinkLink:
 
     def _pack(self, message: AnyMessage, version: int) -> list[Packet] | LocalProtocolError:
         try:
-            newest_only = isinstance(message, _NEWEST_ONLY)
+            if type(message) is Pose and version == 1:
+                data = pose_bytes(message)
+                return [Packet(f"TRANSFORM/{message.name}", [data], len(data), True)]
+            newest_only = type(message) in _NEWEST_ONLY
             return [_packet(wire, newest_only) for wire in to_wire(message, version)]
         except LocalProtocolError as fault:
             if not isinstance(fault, Withheld):
@@ -171,7 +181,7 @@ class OpenIGTLinkLink:
     def _offer(
         self, connection: Connection, name: str, packets: list[Packet] | LocalProtocolError, urgent: bool
     ) -> None:
-        if isinstance(packets, LocalProtocolError):
+        if not isinstance(packets, list):
             connection.counters.outgoing_stream(name).withheld += 1
             connection.counters.withheld += 1
             self.counters.withheld += 1
@@ -181,9 +191,11 @@ class OpenIGTLinkLink:
                 self._drop(connection, name, 1, "too many bytes in flight")
                 continue
             replaced = connection.offer(packet, urgent)
+            if not replaced:
+                continue
             if replaced > 0:
                 self._drop(connection, name, replaced, "replaced by a newer one for a slow peer")
-            elif replaced < 0:
+            else:
                 self._drop(connection, name, 1, "send queue full")
                 if not packet.newest_only:
                     connection.close(f"send queue over {self.settings.queue_bytes} bytes")
@@ -247,13 +259,6 @@ class OpenIGTLinkLink:
             self._lose(connection.peer, unsent, "not sent before the peer went")
         self._on_change(False, connection.peer, connection.reason)
 
-    def sent(self, connection: Connection, packet: Packet) -> None:
-        """Count a packet that was handed to the socket."""
-        for counters in (connection.counters, self.counters):
-            counters.sent += 1
-            counters.bytes_out += packet.size
-        connection.counters.outgoing_stream(packet.stream).sent += 1
-
     def rejected(self, connection: Connection, fault: RemoteProtocolError) -> None:
         """A peer broke the protocol: count it, say why, close it. Nothing else stops."""
         connection.counters.rejected += 1
@@ -271,20 +276,19 @@ class OpenIGTLinkLink:
         if isinstance(wire, b.Query):
             self._reply(connection, wire)
             return
-        messages = to_domain(wire, now_ns, self._naming)
-        for message in messages:
-            if len(counters.streams) >= self.settings.max_devices and message.name not in counters.streams:
-                raise RemoteProtocolError(f"more than {self.settings.max_devices} device names")
-            stream = counters.stream(message.name)
-            stream.arrived(wire.wire_bytes, now_ns, message.device_time_ns)
-            if isinstance(message, Pose | Image) and message.number >= 0:
-                before = stream.gaps
-                stream.numbered(message.number)
-                counters.gaps += stream.gaps - before
-                self.counters.gaps += stream.gaps - before
-            elif isinstance(message, Command) and not self._takes(connection, message):
-                continue
-            self._on_message(message)
+        for message in to_domain(wire, now_ns, self._naming):
+            stream = counters.streams.get(message.name)
+            if stream is None:
+                if len(counters.streams) >= self.settings.max_devices:
+                    raise RemoteProtocolError(f"more than {self.settings.max_devices} device names")
+                stream = counters.stream(message.name)
+            if not isinstance(message, Command) or self._takes(connection, message):
+                self._on_message(message)
+            stream.arrived(wire.wire_bytes, now_ns, message.device_time_ns)  # books after business: nobody waits
+            if isinstance(message, _NUMBERED) and message.number >= 0:
+                gaps = stream.numbered(message.number)
+                counters.gaps += gaps
+                self.counters.gaps += gaps
 
     def _takes(self, connection: Connection, command: Command) -> bool:
         """True where a command goes on to the room; the question for devices is answered here."""
@@ -381,4 +385,5 @@ class OpenIGTLinkLink:
 
 def _packet(wire: b.Wire, newest_only: bool) -> Packet:
     buffers = encode(wire)
-    return Packet(f"{wire.type_name}/{wire.device_name}", buffers, sum(len(part) for part in buffers), newest_only)
+    size = len(buffers[0]) if len(buffers) == 1 else sum(map(len, buffers))
+    return Packet(f"{wire.type_name}/{wire.device_name}", buffers, size, newest_only)

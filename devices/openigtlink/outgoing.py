@@ -25,6 +25,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from fastcrc import crc64
 
 from devices.errors import LocalProtocolError
 from devices.messages import (
@@ -49,7 +50,7 @@ from devices.messages import (
 from devices.openigtlink import bodies as b
 from devices.openigtlink.commands import write_acknowledgement, write_command
 from devices.openigtlink.geometry import columns_of
-from devices.openigtlink.header import metadata_from, timestamp_from_ns
+from devices.openigtlink.header import metadata_from, timestamp_from_ns, write_header
 from devices.openigtlink.naming import (
     EVIDENCE,
     FIXED,
@@ -85,9 +86,9 @@ def to_wire(message: AnyMessage, header_version: int) -> list[b.Wire]:
 
 
 def _common(name: str, message: Message, version: int, tags: dict[str, str]) -> dict[str, Any]:
-    if len(name) > _NAME_BYTES:
-        if version == 1:
-            raise Withheld(f"the name {name!r} is over {_NAME_BYTES} bytes and needs header version 2")
+    if version == 1:
+        _need_short(name)
+    elif len(name) > _NAME_BYTES:
         tags = {LONG_NAME: name, **tags}
     return {
         "device_name": name[:_NAME_BYTES],
@@ -97,6 +98,11 @@ def _common(name: str, message: Message, version: int, tags: dict[str, str]) -> 
     }
 
 
+def _need_short(name: str) -> None:
+    if len(name) > _NAME_BYTES:
+        raise Withheld(f"the name {name!r} is over {_NAME_BYTES} bytes and needs header version 2")
+
+
 def _need_usable(quality: Quality, version: int, what: str) -> None:
     if version == 1 and quality is not Quality.OK:
         raise Withheld(f"{what} is {quality}: withheld, header version 1 cannot say so")
@@ -104,13 +110,29 @@ def _need_usable(quality: Quality, version: int, what: str) -> None:
 
 def _pose(message: Pose, version: int) -> list[b.Wire]:
     _need_usable(message.quality, version, message.name)
+    columns = b.columns_from(message.fixed_from_moving)
+    if version == 1:
+        return [b.Transform(columns=columns, **_common(message.name, message, 1, {}))]
     tags = {TRANSFORM_STATUS: message.quality.upper()}
     if message.number >= 0:
         tags[NUMBER] = str(message.number)
-    if version == 2 and split_transform_name(message.name, "") != (message.moving, message.fixed):
+    if split_transform_name(message.name, "") != (message.moving, message.fixed):
         tags |= {MOVING: message.moving, FIXED: message.fixed}
-    columns = b.columns_from(message.fixed_from_moving)
     return [b.Transform(columns=columns, **_common(message.name, message, version, tags))]
+
+
+def pose_bytes(message: Pose) -> bytes:
+    """What `encode(*to_wire(message, 1))` gives, without the steps between: most of what a room says is poses."""
+    name = message.name
+    _need_usable(message.quality, 1, name)
+    _need_short(name)
+    body = b.pack_columns(b.columns_from(message.fixed_from_moving))
+    return (
+        write_header(
+            1, "TRANSFORM", name, timestamp_from_ns(message.device_time_ns), len(body), crc64.ecma_182(body)
+        )
+        + body
+    )
 
 
 def _guided_pose(message: GuidedPose, version: int) -> list[b.Wire]:

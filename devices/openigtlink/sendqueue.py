@@ -1,13 +1,13 @@
 """What waits for one peer: urgent first, never shed; of every live stream only the newest; all in bounds."""
 
 from collections import OrderedDict, deque
-from dataclasses import dataclass
+
+import msgspec
 
 from devices.openigtlink.bodies.base import Buffer
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(msgspec.Struct, frozen=True, eq=False):
     """One encoded message, shared by all peers that get it. `newest_only`: a newer one of `stream` replaces it."""
 
     stream: str

@@ -1,6 +1,6 @@
 """What one peer asked for: STT_ and STP_ at their resolution. A state without I/O; times in loop seconds."""
 
-from devices.messages import Alert, AnyMessage, GuidedPose, Image, Metrics, Overlay, Points, Pose, Reading, Status, Text
+from devices.messages import AnyMessage, GuidedPose, Image, Metrics, Overlay, Points, Pose, Reading, Status, Text
 
 # The wire type that a peer subscribes to, by the message that feeds it.
 SUBJECT: dict[type, str] = {
@@ -24,6 +24,7 @@ class Subscriptions:
 
     def __init__(self, push: bool) -> None:
         self._push = push
+        self.everything = push  # nothing was asked for, nothing stopped: every message goes out as it comes
         self._interval_s: dict[str, float] = {}
         self._stopped: set[str] = set()
         self._last: dict[tuple[str, str], float] = {}
@@ -34,6 +35,7 @@ class Subscriptions:
 
     def start(self, subject: str, interval_ns: int) -> bool:
         """STT_: True where such a stream exists here."""
+        self.everything = False
         interval_s = interval_ns / 1e9
         if subject in BUNDLES:
             self.bundle, self.bundle_interval_s = subject, interval_s
@@ -48,6 +50,7 @@ class Subscriptions:
 
     def stop(self, subject: str) -> bool:
         """STP_: True where such a stream exists here."""
+        self.everything = False
         if subject in BUNDLES:
             self.bundle = ""
             self.pending.clear()
@@ -62,7 +65,7 @@ class Subscriptions:
     def admits(self, message: AnyMessage, now_s: float) -> bool:
         """True where the message is to be sent by itself, now."""
         subject = SUBJECT.get(type(message))
-        if subject is None or isinstance(message, Alert):
+        if subject is None:
             return True
         if subject in self._stopped:
             return False

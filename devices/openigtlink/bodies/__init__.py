@@ -28,6 +28,7 @@ from devices.openigtlink.bodies.poses import (
     Transform,
     columns_from,
     matrix_from,
+    pack_columns,
 )
 from devices.openigtlink.bodies.queries import ANSWER_TYPES, QUERY_TYPES, Answer, Query
 from devices.openigtlink.bodies.values import ArrayData, Bind, Child, SensorData
@@ -69,5 +70,5 @@ __all__ = [
     "LabelMetaElement", "NoData", "Opaque", "Point", "PointElement", "PolyAttribute", "PolyData", "Position",
     "QuaternionElement", "QuaternionTrackingData", "Query", "SensorData", "StatusData", "StringData",
     "TrackingData", "TrackingElement", "Trajectory", "TrajectoryElement", "Transform", "VideoMeta",
-    "VideoMetaElement", "Wire", "columns_from", "matrix_from",
+    "VideoMetaElement", "Wire", "columns_from", "matrix_from", "pack_columns",
 ]  # fmt: skip

@@ -13,6 +13,8 @@ from devices.openigtlink.text import read_name, write_name
 
 Matrix = NDArray[np.float64]
 _TRANSFORM = struct.Struct(">12f")
+_MATRIX = struct.Struct("16d")
+_FLOAT64 = np.dtype(np.float64)
 _TDATA = struct.Struct(">20sBB12f")
 _QTDATA = struct.Struct(">20sBB7f")
 _POSITION = {size: struct.Struct(f">{size // 4}f") for size in (12, 24, 28)}
@@ -21,7 +23,8 @@ _POSITION = {size: struct.Struct(f">{size // 4}f") for size in (12, 24, 28)}
 def matrix_from(columns: tuple[float, ...]) -> Matrix:
     """(4, 4) matrix of the 12 numbers on the wire: three axes and the origin, column by column."""
     a, b, c, d, e, f, g, h, i, x, y, z = columns
-    return np.array(((a, d, g, x), (b, e, h, y), (c, f, i, z), (0.0, 0.0, 0.0, 1.0)))
+    rows = bytearray(_MATRIX.pack(a, d, g, x, b, e, h, y, c, f, i, z, 0.0, 0.0, 0.0, 1.0))
+    return np.ndarray((4, 4), _FLOAT64, rows)  # a third of what np.array takes
 
 
 def columns_from(matrix: Matrix) -> tuple[float, ...]:
@@ -30,6 +33,14 @@ def columns_from(matrix: Matrix) -> tuple[float, ...]:
     columns = (a, b, c, d, e, f, g, h, i, x, y, z)
     can_be_sent(columns)
     return columns
+
+
+def pack_columns(columns: tuple[float, ...]) -> bytes:
+    """The 48 bytes of TRANSFORM; LocalProtocolError where a number does not fit a float32."""
+    try:
+        return _TRANSFORM.pack(*columns)
+    except OverflowError as fault:
+        raise LocalProtocolError(f"a pose cannot be sent: {fault}") from fault
 
 
 class Transform(Wire, frozen=True, kw_only=True, eq=False):
@@ -55,7 +66,7 @@ class Transform(Wire, frozen=True, kw_only=True, eq=False):
     def pack(self) -> list[Buffer]:
         """48 bytes."""
         can_be_sent(self.columns)
-        return [_TRANSFORM.pack(*self.columns)]
+        return [pack_columns(self.columns)]
 
 
 class Position(Wire, frozen=True, kw_only=True, eq=False):
