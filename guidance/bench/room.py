@@ -14,6 +14,8 @@ LIMITS = (
     ("device_to_consumer_ms", "pose", "p50", 0.5),
     ("device_to_consumer_ms", "pose", "p99", 8.0),
     ("latency_ms", "image_to_overlay", "p99", 40.0),
+    ("latency_ms", "evidence_to_alert", "p99", 20.0),
+    ("latency_ms", "evidence_to_alert", "max", 100.0),
 )
 
 

@@ -4,7 +4,7 @@ from devices.messages import Alert, Command, GuidedPose, Overlay
 from guidance.events import AnyEvent, Arrival, Job, JobDone, Send
 from guidance.service.histogram import Histogram
 
-KINDS = ("pose_to_output", "image_to_overlay", "evidence_to_stop")
+KINDS = ("pose_to_output", "image_to_overlay", "evidence_to_stop", "evidence_to_alert")
 
 
 class Meter:
@@ -50,6 +50,7 @@ class Meter:
                 self.latency["image_to_overlay"].add(now_ns - max(received))
         elif isinstance(message, Alert):
             self.outputs["alerts"] += not again
+            self.latency["evidence_to_alert"].add(now_ns - self._evidence_ns(event))
         elif isinstance(message, Command) and message.verb == "STOP":
             self.outputs["stops"] += 1
             self.latency["evidence_to_stop"].add(now_ns - self._evidence_ns(event))
