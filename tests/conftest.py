@@ -74,3 +74,8 @@ async def no_leaked_tasks(request: pytest.FixtureRequest) -> AsyncIterator[None]
     yield
     leaked = [task for task in asyncio.all_tasks() - before if not task.done() and task is not asyncio.current_task()]
     assert not leaked, f"tasks left running: {leaked}"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long campaigns (make soak)")
+    parser.addoption("--fuzz", action="store_true", help="fuzz for long (make fuzz)")

@@ -30,7 +30,7 @@ REPEAT_S = 0.05
 UNCONFIRMED_S = 0.2
 GIVE_UP_S = 30.0  # after the service is gone and nobody confirms
 REVIVE_S = 10.0  # a hung service that does not come back by then is killed
-END_S = 1.7  # from a request to end until the service is killed
+END_S = 1.4  # from a request to end until the service is killed
 BEAT_S = 0.05  # our own beat to the service
 IDLE_S, ACTIVE_S = 0.02, 0.005  # how long one look at everything may wait
 MESSAGE_BYTES = 65536
@@ -146,7 +146,7 @@ class Carrier:
 class Supervisor:
     """Runs `words` as the service and watches it. `tell` hears one line of JSON for everything that matters."""
 
-    def __init__(self, words: Iterable[str], tell: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, words: Iterable[str], tell: Callable[[dict[str, Any]], object]) -> None:
         self._words = list(words)
         self._tell = tell
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -161,6 +161,11 @@ class Supervisor:
         self._hung_s = 0.0
         self._ending_s = 0.0
         self._cried = False
+
+    @property
+    def child(self) -> int:
+        """Process id of the service."""
+        return self._child.pid
 
     def run(self) -> int:
         """Until the service has ended and every STOP is settled; the service's exit code."""
@@ -266,5 +271,5 @@ def supervise(words: Iterable[str]) -> int:
     """Run `guidance words...` as a supervised service; its exit code."""
     return Supervisor(
         [sys.executable, "-m", "guidance", *words],
-        lambda row: print(json.dumps(row), file=sys.stderr, flush=True),
+        lambda row: os.write(2, json.dumps(row).encode() + b"\n"),
     ).run()
