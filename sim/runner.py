@@ -168,7 +168,7 @@ class Runner:
 
         def hear(message: AnyMessage) -> None:
             self.received[link] += 1
-            now_ns = self._clock.now_ns()
+            now_ns = message.receive_time_ns  # of its last byte, not of our turn to look at it
             for peer in listeners:
                 if getattr(peer, "heavy", False):
                     accepted = asyncio.get_running_loop().run_in_executor(self._worker, peer.accept, message, now_ns)
