@@ -1,27 +1,37 @@
-"""Serves the page and its WebSocket on loopback. A slow page drops frames; it never delays the service."""
+"""Serves the page, its WebSocket, metrics and health on loopback. A slow page never delays the service."""
 
 import asyncio
 import contextlib
-import json
-import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
-from starlette.responses import FileResponse, Response
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from guidance.console.view import View
+from guidance.console.client import MAX_BYTES, POLICY_VIOLATION, Client
+from guidance.console.desk import Desk
+from guidance.console.health import health, metrics
 from guidance.service.room import Room
 
 STATIC = Path(__file__).parent / "static"
-POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'"
-HEARTBEAT_S = 0.1
+NEEDED = ("preact-htm.js", "uPlot.esm.js", "uPlot.min.css")  # without these the plain page is served
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; font-src 'self'; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+]
 
 
 class SecureHeaders:
@@ -35,60 +45,77 @@ class SecureHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] += [
-                    (b"content-security-policy", POLICY.encode()),
-                    (b"x-content-type-options", b"nosniff"),
-                    (b"referrer-policy", b"no-referrer"),
-                    (b"cache-control", b"no-store"),
-                ]
+                message["headers"] += _HEADERS
             await send(message)
 
         await self._app(scope, receive, with_headers)
 
 
-@contextlib.asynccontextmanager
-async def serve_console(room: Room, port: int = 0) -> AsyncIterator[str]:
-    """Serve the console of `room` on a free port of loopback; yields its address."""
-    view = View(room)
+def missing_files() -> list[str]:
+    """Browser files of others that set-up did not bring."""
+    return [name for name in NEEDED if not (STATIC / "vendor" / name).exists()]
 
-    async def page(request: object) -> Response:
-        return FileResponse(STATIC / "index.html")
+
+def build_app(desk: Desk) -> Starlette:
+    """The console's routes."""
+
+    async def page(request: Request) -> Response:
+        return FileResponse(STATIC / ("plain.html" if missing_files() else "index.html"))
+
+    async def plain(request: Request) -> Response:
+        return FileResponse(STATIC / "plain.html")
 
     async def feed(socket: WebSocket) -> None:
-        origin = socket.headers.get("origin", "")
-        if origin != f"http://{socket.headers.get('host', '')}":
-            await socket.close(1008)
+        if socket.headers.get("origin", "") != f"http://{socket.headers.get('host', '')}":
+            await socket.close(POLICY_VIOLATION, "another origin")
             return
         await socket.accept()
         with contextlib.suppress(WebSocketDisconnect, asyncio.IncompleteReadError):
-            await _feed(socket, view)
+            await Client(socket, desk).serve()
 
-    routes = [Route("/", page), WebSocketRoute("/feed", feed), Mount("/static", StaticFiles(directory=STATIC))]
-    app = Starlette(routes=routes, middleware=[Middleware(SecureHeaders)])
+    async def numbers(request: Request) -> Response:
+        return PlainTextResponse(metrics(desk), media_type="text/plain; version=0.0.4")
+
+    async def healthy(request: Request) -> Response:
+        body = health(desk)
+        return JSONResponse(body, status_code=200 if body["ok"] else 503)
+
+    routes = [
+        Route("/", page),
+        Route("/plain", plain),
+        Route("/metrics", numbers),
+        Route("/health", healthy),
+        WebSocketRoute("/feed", feed),
+        Mount("/static", StaticFiles(directory=STATIC)),
+    ]
+    return Starlette(routes=routes, middleware=[Middleware(SecureHeaders)])
+
+
+@contextlib.asynccontextmanager
+async def serve_console(room: Room, port: int = 0) -> AsyncIterator[str]:
+    """Serve the console of `room` on loopback (port 0: a free one); yields the operator's address with its token."""
+    desk = Desk(room)
     config = uvicorn.Config(
-        app, host="127.0.0.1", port=port, log_level="warning", lifespan="off", ws="websockets-sansio"
+        build_app(desk),
+        host="127.0.0.1",
+        port=port,
+        log_level="error",
+        lifespan="off",
+        ws="websockets-sansio",
+        ws_per_message_deflate=False,
+        ws_max_size=MAX_BYTES,
+        ws_ping_interval=5.0,
+        ws_ping_timeout=5.0,
     )
     server = uvicorn.Server(config)
     server.install_signal_handlers = lambda: None  # type: ignore[attr-defined]
     socket = config.bind_socket()
     task = asyncio.create_task(server.serve(sockets=[socket]))
     try:
-        yield f"http://127.0.0.1:{socket.getsockname()[1]}/"
+        yield f"http://127.0.0.1:{socket.getsockname()[1]}/#token={desk.tokens.operator}"
     finally:
         server.should_exit = True
         server.force_exit = True
         await task
         socket.close()
-
-
-async def _feed(socket: WebSocket, view: View) -> None:
-    """State ten times a second, and the newest picture of each view when it changed."""
-    nonce = secrets.token_hex(8)
-    sent: dict[str, int] = {}
-    while True:
-        await socket.send_text(json.dumps({"nonce": nonce, **view.state()}))
-        for name, number, jpeg in view.pictures():
-            if sent.get(name) != number:
-                sent[name] = number
-                await socket.send_bytes(name.encode().ljust(16, b"\0") + jpeg)
-        await asyncio.sleep(HEARTBEAT_S)
+        desk.sources.close()

@@ -14,6 +14,7 @@ from guidance.core import Core
 from guidance.events import Act, AnyEvent, Arrival, Effect, Job, JobDone, LinkChange, Loss, Send, Tick
 from guidance.lanes import LANES, Workbench, replaced, warm_up
 from guidance.recording.writer import Recorder
+from guidance.safety.treatment import Verdict
 from guidance.service.lanes import LaneThread
 from guidance.service.links import AnyLink, Ears, build
 from guidance.service.meter import Meter
@@ -64,9 +65,10 @@ class Room:
         if self.recorder is not None:
             await asyncio.to_thread(self.recorder.close)
 
-    def act(self, verb: str, actor: str, **values: float | int | str | bool) -> None:
-        """An operator's act from the console, already authenticated."""
+    def act(self, verb: str, actor: str, **values: float | int | str | bool) -> Verdict:
+        """An operator's act from the console, already authenticated; the core's verdict. Never from a watcher."""
         self.handle(Act(now_ns=self.clock.now_ns(), verb=verb, actor=actor, values=values))
+        return self.core.last_verdict
 
     def handle(self, event: AnyEvent) -> None:
         """Take one event through the core and carry out its effects; events that follow from it come after it."""
@@ -122,9 +124,11 @@ class Room:
     def _tick(self) -> None:
         now_ns, wall_ns = self.clock.both_ns()
         self.meter.loop_late.add(max(now_ns - self._due_ns, 0))
-        self.handle(Tick(now_ns=now_ns, wall_ns=wall_ns))
-        self._due_ns = max(self._due_ns + self._tick_ns, now_ns)
-        self._timer = asyncio.get_running_loop().call_later((self._due_ns - now_ns) / 1e9, self._tick)
+        try:
+            self.handle(Tick(now_ns=now_ns, wall_ns=wall_ns))
+        finally:  # a fault in one step is told by the loop; time goes on
+            self._due_ns = max(self._due_ns + self._tick_ns, now_ns)
+            self._timer = asyncio.get_running_loop().call_later((self._due_ns - now_ns) / 1e9, self._tick)
 
     def describe(self) -> dict[str, str]:
         """Addresses of all links, for people and for programs that connect."""

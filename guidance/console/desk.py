@@ -1,0 +1,159 @@
+"""The console's desk: everything that all pages of a room share."""
+
+import asyncio
+import secrets
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from guidance.console.roles import VERBS, Console, Consoles, Tokens
+from guidance.console.sources import VOLUME, Sources
+from guidance.console.state import State
+from guidance.console.steps import preconditions
+from guidance.console.welcome import welcome
+from guidance.safety.treatment import Verdict
+from guidance.service.histogram import Histogram
+from guidance.service.room import Room
+
+TICKET_NS = 10_000_000_000
+DOUBLE_CLICK_NS = 400_000_000  # a confirmation that comes sooner was not read
+
+
+class Ticket(msgspec.Struct):
+    """The first of two steps: what was shown to whom, and when."""
+
+    verb: str
+    console: str
+    shown: dict[str, Any]
+    at_ns: int
+
+
+class Desk:
+    """Sources, state, tokens and consoles of one room; judges who may act and asks the core for the rest."""
+
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.sources = Sources(room)
+        self.state = State(room, self.sources)
+        self.tokens = Tokens()
+        self.consoles = Consoles()
+        self.drawn: dict[str, Histogram] = {}  # stream -> times from an image's receive stamp to "drawn" come back
+        self._tickets: dict[str, Ticket] = {}
+        self._static = welcome(room.core, self.sources.regions)
+        self._encoded = ""
+        self._encoded_ns = 0
+        self._encoded_changes = -1
+
+    def now_ns(self) -> int:
+        """Service time."""
+        return self.room.clock.now_ns()
+
+    def encoded_state(self) -> str:
+        """The state message, made at most every 50 ms and whenever an alarm changed."""
+        now_ns = self.now_ns()
+        if now_ns - self._encoded_ns >= 50_000_000 or self._encoded_changes != self.state.changes:
+            self._encoded_ns, self._encoded_changes = now_ns, self.state.changes
+            holder = self.consoles.holder
+            self._encoded = self.state.encoded(
+                {
+                    "control": holder.actor if holder else "",
+                    "control_live": bool(holder and holder.is_live(now_ns)),
+                    "consoles": self.consoles.live(now_ns),
+                }
+            )
+        return self._encoded
+
+    def welcome(self, console: Console) -> dict[str, Any]:
+        """The first message to a page, with the graphs' history."""
+        return {
+            "kind": "welcome",
+            "console": console.id,
+            "actor": console.actor,
+            "role": console.role.value,
+            "history": list(self.state.history),
+            **self._static,
+        }
+
+    # --- questions ------------------------------------------------------------------------------
+
+    async def outlines(self, at: Any) -> dict[str, Any]:
+        """Outlines of the plan on the three planes through `at` (RAS mm)."""
+        point = _point(at)
+        lines = await asyncio.to_thread(self.sources.regions.outlines, point)
+        return {"kind": "outlines", "at": point.tolist(), "views": lines}
+
+    def probe(self, at: Any) -> dict[str, Any]:
+        """The voxel at `at` as it was measured."""
+        point = _point(at)
+        return {
+            "kind": "probe",
+            "at": point.tolist(),
+            "values": self.sources.regions.at(self.sources.newest(VOLUME), point),
+            "seq": self.sources.numbers().get(VOLUME, 0),
+        }
+
+    def preconditions(self) -> dict[str, Any]:
+        """Every precondition of arming."""
+        return {"kind": "preconditions", "rows": preconditions(self.room.core, self.now_ns())}
+
+    # --- acts -----------------------------------------------------------------------------------
+
+    def shown(self) -> dict[str, Any]:
+        """The values that a two-step act confirms."""
+        core = self.room.core
+        therapy = core.settings.therapy
+        return {
+            "power_w": therapy.power_w if therapy else None,
+            "plan": core.plan.content_sha256[:8] if core.plan else "none",
+            "phase": core.treatment.phase.value,
+        }
+
+    def prepare(self, console: Console, verb: str) -> dict[str, Any]:
+        """First step of a two-step act: a ticket that lives ten seconds."""
+        refusal = self.consoles.refusal(console, verb)
+        if refusal:
+            return {"kind": "prepared", "verb": verb, "ticket": "", "reasons": [refusal]}
+        now_ns = self.now_ns()
+        self._tickets = {key: row for key, row in self._tickets.items() if now_ns - row.at_ns <= TICKET_NS}
+        key = secrets.token_hex(8)
+        self._tickets[key] = Ticket(verb, console.id, self.shown(), now_ns)
+        return {
+            "kind": "prepared",
+            "verb": verb,
+            "ticket": key,
+            "shown": self._tickets[key].shown,
+            "lives_ms": TICKET_NS / 1e6,
+            "reasons": [],
+        }
+
+    def act(self, console: Console, verb: str, values: dict[str, Any], ticket: str, shown: Any) -> Verdict:
+        """An act of a page: authorised here, judged by the core. What is refused here never reaches the core."""
+        refusal = self.consoles.refusal(console, verb) or self._step_fault(console, verb, ticket, shown)
+        if refusal:
+            return Verdict(False, (refusal,))
+        plain = {key: value for key, value in values.items() if isinstance(value, (str, int, float, bool))}
+        return self.room.act(verb, console.actor, **plain)
+
+    def _step_fault(self, console: Console, verb: str, ticket: str, shown: Any) -> str:
+        if not VERBS[verb][2]:
+            return ""
+        row = self._tickets.pop(ticket, None)
+        if row is None or row.console != console.id or row.verb != verb:
+            return f"{verb} needs two steps: prepare it first"
+        waited = self.now_ns() - row.at_ns
+        if waited > TICKET_NS:
+            return f"confirmed too late ({waited / 1e9:.1f} s, at most {TICKET_NS / 1e9:.0f} s)"
+        if waited < DOUBLE_CLICK_NS:
+            return "confirmed too soon to have been read; begin again"
+        if shown != row.shown or row.shown != self.shown():
+            return "the values changed since they were shown; begin again"
+        return ""
+
+
+def _point(at: Any) -> Any:
+    """(3,) RAS mm of a page's message; ValueError for anything else."""
+    point = np.asarray(at, np.float64)
+    if point.shape != (3,) or not np.isfinite(point).all() or np.abs(point).max() > 1e4:
+        raise ValueError(f"a point is three numbers in mm, got {at!r}")
+    return point

@@ -1,0 +1,76 @@
+"""Frames for pages: a header and raw layers in one binary message, as docs/console-protocol.md says.
+
+    uint32 little-endian   length of the header in bytes
+    header                 JSON, padded with blanks so that layers begin on a multiple of eight
+    layers                 in the order of the header, each padded to a multiple of eight
+
+Values are uint16 or uint8; value = raw * scale + offset, and the highest raw value of a
+layer that has `missing` means that nothing was measured there.
+"""
+
+import struct
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+MISSING = 65535
+_ALIGN = 8
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """One raw layer: `values` uint8 or uint16 [slice, row, column], and what they mean."""
+
+    name: str
+    values: NDArray[Any]
+    unit: str = ""
+    scale: float = 1.0
+    offset: float = 0.0
+    missing: bool = False
+
+    def described(self) -> dict[str, Any]:
+        """Its row in the header."""
+        return {
+            "name": self.name,
+            "type": self.values.dtype.name,
+            "unit": self.unit,
+            "scale": self.scale,
+            "offset": self.offset,
+            "missing": MISSING if self.missing else None,
+        }
+
+
+def quantised(
+    name: str, values: NDArray[Any], unit: str, scale: float, offset: float, valid: NDArray[np.bool_] | None = None
+) -> Layer:
+    """`values` as uint16 in steps of `scale` from `offset`; not valid or not finite becomes `MISSING`.
+
+    Values beyond the range take its end, so that hot stays hot.
+    """
+    known = np.isfinite(values) if valid is None else valid & np.isfinite(values)
+    held = np.clip(np.where(known, values, offset), offset, offset + scale * (MISSING - 1))
+    raw = ((held - offset) * (1.0 / scale) + 0.5).astype(np.uint16)
+    raw[~known] = MISSING
+    return Layer(name, raw, unit, scale, offset, missing=True)
+
+
+def grey(name: str, values: NDArray[Any]) -> Layer:
+    """A grey picture: integers as they are, everything else scaled to 16 bits by its brightest value."""
+    if values.dtype == np.uint8 or values.dtype == np.uint16:
+        return Layer(name, np.ascontiguousarray(values))
+    brightest = float(values.max(initial=0.0)) or 1.0
+    return quantised(name, values, "", brightest / (MISSING - 1), 0.0)
+
+
+def pack(header: dict[str, Any], layers: Iterable[Layer]) -> bytes:
+    """One binary message."""
+    rows = list(layers)
+    described = {**header, "layers": [row.described() for row in rows]}
+    text = msgspec.json.encode(described)
+    text += b" " * (-(len(text) + 4) % _ALIGN)
+    parts = [struct.pack("<I", len(text)), text]
+    for row in rows:
+        parts += [row.values.tobytes(), b"\0" * (-row.values.nbytes % _ALIGN)]
+    return b"".join(parts)

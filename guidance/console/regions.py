@@ -1,0 +1,120 @@
+"""The plan on the pictures: outlines where planes cut it, labels of voxels, numbers of the target for display.
+
+Nothing here decides: the rules have their own numbers from the guard lane.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.messages import Matrix
+from guidance.outputs.planes import VIEWS, plane_through
+from guidance.plan import Plan
+from guidance.settings import RoomSettings
+
+WINDOW = 320  # side in mm of the square in which outlines are cut
+TREATED_CEM43_MIN = 240.0
+_DRAWN_LAST = {"target": 2, "organ_at_risk": 1}  # where structures overlap, the more important label wins
+
+
+class Regions:
+    """Outlines, labels and display numbers of one plan."""
+
+    def __init__(self, plan: Plan | None, settings: RoomSettings) -> None:
+        self._plan = plan
+        self._settings = settings
+        self._structures = sorted(plan.structures, key=lambda s: _DRAWN_LAST.get(s.role, 0)) if plan else []
+        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
+        self.numbers: dict[str, dict[str, float]] = {}  # target -> its newest numbers
+
+    def names(self) -> list[str]:
+        """Structures in the order of their label values, from 1."""
+        return [structure.name for structure in self._structures]
+
+    def labels(self, ras_from_image: Matrix, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+        """Label of every voxel [slice, row, column]; 0 = none, else 1 + place in `names`."""
+        out = np.zeros(shape, np.uint8)
+        for value, structure in enumerate(self._structures, start=1):
+            out[structure.mask(ras_from_image, shape)] = value
+        return out
+
+    def outlines(self, at_mm: NDArray[np.float64]) -> dict[str, list[dict[str, Any]]]:
+        """For each view: where its plane through `at_mm` (3,) cuts the structures, polylines in RAS mm."""
+        out = {}
+        for view in VIEWS:
+            plane = plane_through(view, at_mm, WINDOW, 1.0)
+            out[view] = self._cut(plane.ras_from_pixel, (WINDOW, WINDOW))
+        return out
+
+    def _cut(self, ras_from_pixel: Matrix, size: tuple[int, int]) -> list[dict[str, Any]]:
+        rows = []
+        for structure in self._structures:
+            for line in structure.contours(ras_from_pixel, size):
+                points = line @ ras_from_pixel[:3, :2].T + ras_from_pixel[:3, 3]
+                rows.append({"name": structure.name, "role": structure.role, "ras": np.round(points, 2).tolist()})
+        return rows
+
+    def lines_on(self, live: dict[str, Any]) -> list[dict[str, Any]]:
+        """Where a live picture cuts the structures: polylines in its own (column, row) pixels."""
+        ras = live.get("ras")
+        if ras is None:
+            return []
+        return [
+            {"name": structure.name, "role": structure.role, "at": np.round(line, 1).tolist()}
+            for structure in self._structures
+            for line in structure.contours(ras, live["pixels"].shape)
+        ]
+
+    def wires(self) -> list[dict[str, Any]]:
+        """Every structure as three outlines through its middle, in RAS mm, for the view in space."""
+        rows = []
+        for structure in self._structures:
+            middle = structure.shape.bounds_mm.mean(axis=0)
+            planes = [plane_through(view, middle, WINDOW, 1.0).ras_from_pixel for view in VIEWS]
+            lines = [
+                np.round(line[::2] @ ras[:3, :2].T + ras[:3, 3], 1).tolist()
+                for ras in planes
+                for line in structure.contours(ras, (WINDOW, WINDOW))
+            ]
+            rows.append({"name": structure.name, "role": structure.role, "lines": lines})
+        return rows
+
+    def measure(self, volume: dict[str, Any]) -> None:
+        """Display numbers of each target from the newest volume."""
+        if self._plan is None or "temperature_c" not in volume:
+            return
+        ras, shape = volume["ras_from_image"], volume["magnitude"].shape
+        if self._masked_for != (ras.tobytes(), shape):
+            self._masked_for = (ras.tobytes(), shape)
+            named = {t.structure for t in self._plan.targets if t.structure}
+            self._masks = {name: self._plan.structure(name).mask(ras, shape) for name in sorted(named)}
+        numbers = {}
+        for name, mask in self._masks.items():
+            seen = mask & volume["valid"]
+            if seen.any():
+                warm, dose = volume["temperature_c"][seen], volume["dose_cem43_min"][seen]
+                numbers[name] = {
+                    "max_c": float(warm.max()),
+                    "mean_c": float(warm.mean()),
+                    "sigma_c": float(volume["sigma_c"][seen].mean()),
+                    "dose_min": float(dose.max()),
+                    "treated": float((dose >= TREATED_CEM43_MIN).mean()),
+                    "seen": float(seen.sum() / max(1, mask.sum())),
+                }
+        self.numbers = numbers
+
+    def at(self, volume: dict[str, Any], point: NDArray[np.float64]) -> dict[str, float] | None:
+        """The voxel of the newest volume at a point (3,) RAS mm, as it was measured; None outside."""
+        if not volume:
+            return None
+        i, j, k = np.floor(np.linalg.solve(volume["ras_from_image"], [*point, 1.0])[:3] + 0.5).astype(int)
+        slices, rows, columns = volume["magnitude"].shape
+        if not (0 <= i < columns and 0 <= j < rows and 0 <= k < slices):
+            return None
+        voxel = {"magnitude": float(volume["magnitude"][k, j, i])}
+        if "temperature_c" in volume and volume["valid"][k, j, i]:
+            voxel["temperature"] = float(volume["temperature_c"][k, j, i])
+            voxel["sigma"] = float(volume["sigma_c"][k, j, i])
+        return voxel

@@ -1,0 +1,171 @@
+"""What pages may see as pictures: the newest of each, encoded once for all pages, beside the loop."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from devices.messages import Image, Matrix
+from guidance.console.frames import Layer, grey, pack, quantised
+from guidance.console.regions import Regions
+from guidance.events import AnyEvent, Effect, Job
+from guidance.service.room import Room
+
+VOLUME = "volume"
+LABELS = "labels"
+KELVIN_STEP, COLDEST_C = 0.01, -60.0
+SIGMA_STEP_C = 0.001
+DOSE_STEP, DOSE_FROM = 0.0002, -4.0  # of log10(CEM43 minutes)
+
+
+class _Source(msgspec.Struct):
+    """The newest of one stream of pictures."""
+
+    number: int
+    header: dict[str, Any]
+    arrays: dict[str, Any]
+
+
+class Sources:
+    """A watcher of the room: raw volumes and live frames by name, with `number` rising for each.
+
+    Encoding runs in one thread of its own and only when a page asks.
+    """
+
+    def __init__(self, room: Room) -> None:
+        self._room = room
+        self._newest: dict[str, _Source] = {}
+        self._packed: dict[str, tuple[int, bytes]] = {}
+        self._packing: dict[str, asyncio.Task[bytes]] = {}
+        self._thread = ThreadPoolExecutor(1, "console")
+        self._seen_volume = 0
+        self._geometry: tuple[bytes, tuple[int, ...]] = (b"", ())
+        self.regions = Regions(room.core.plan, room.core.settings)
+        self.listeners: set[asyncio.Event] = set()
+        room.watchers.append(self._see)
+
+    def close(self) -> None:
+        """End the thread."""
+        self._thread.shutdown(wait=True, cancel_futures=True)
+
+    def numbers(self) -> dict[str, int]:
+        """Name of every stream of pictures and the number of its newest."""
+        return {name: source.number for name, source in self._newest.items()}
+
+    def ages_ms(self, now_ns: int) -> dict[str, float]:
+        """Age of the newest of each by its receive time."""
+        return {name: (now_ns - source.header["receive_ns"]) / 1e6 for name, source in self._newest.items()}
+
+    async def packed(self, name: str) -> tuple[int, bytes]:
+        """(number, bytes) of the newest of `name`; pages that ask at the same time share the work."""
+        source = self._newest[name]
+        done = self._packed.get(name)
+        if done is not None and done[0] == source.number:
+            return done
+        task = self._packing.get(name)
+        if task is None:
+            task = self._packing[name] = asyncio.create_task(self._pack(name, source))
+            task.add_done_callback(lambda _: self._packing.pop(name, None))
+        await asyncio.shield(task)
+        return self._packed[name]
+
+    async def _pack(self, name: str, source: _Source) -> bytes:
+        layers = _LAYERS.get(name, _live_layers)
+        loop = asyncio.get_running_loop()
+        data = await loop.run_in_executor(self._thread, self._encode, name, source, layers)
+        self._packed[name] = (source.number, data)
+        return data
+
+    def _encode(self, name: str, source: _Source, layers: Any) -> bytes:
+        if name == VOLUME:
+            self.regions.measure(source.arrays)
+        header = {**source.header, "lines": self.regions.lines_on(source.arrays)} if name not in _LAYERS else None
+        return pack(header or source.header, layers(source.arrays, self.regions))
+
+    # --- watching -------------------------------------------------------------------------------
+
+    def _see(self, event: AnyEvent, effects: Sequence[Effect]) -> None:
+        scene = self._room.core.scene
+        if scene.volume_number != self._seen_volume:
+            self._seen_volume = scene.volume_number
+            self._volume(scene.volume, scene.volume_evidence)
+        for effect in effects:
+            if isinstance(effect, Job) and effect.kind == "frame":
+                self._frame(effect.inputs)
+
+    def _volume(self, volume: dict[str, Any], evidence: dict[str, int]) -> None:
+        row = self._room.core.settings.thermometry
+        stream = row.stream if row else ""
+        shape = volume["magnitude"].shape
+        told = {
+            "receive_ns": evidence.get(stream, 0),
+            "device_ns": evidence.get(f"{stream}.device_ns", 0),
+            "ras_from_image": volume["ras_from_image"].tolist(),
+            "shape": shape,
+        }
+        self._put(VOLUME, told, volume)
+        geometry = (volume["ras_from_image"].tobytes(), shape)
+        if geometry != self._geometry:
+            self._geometry = geometry
+            self._put(LABELS, told, volume)
+
+    def _frame(self, inputs: dict[str, Any]) -> None:
+        image: Image = inputs["image"]
+        ras: Matrix | None = inputs.get("ras_from_image")
+        pixels = flat(image.pixels)
+        told = {
+            "receive_ns": image.receive_time_ns,
+            "device_ns": image.device_time_ns,
+            "ras_from_image": None if ras is None or not image.quality.usable else ras.tolist(),
+            "shape": (1, *pixels.shape),
+        }
+        self._put(inputs["stream"], told, {"pixels": pixels, "ras": ras})
+
+    def _put(self, name: str, told: dict[str, Any], arrays: dict[str, Any]) -> None:
+        old = self._newest.get(name)
+        number = 1 if old is None else old.number + 1
+        plan = self._room.core.plan
+        header = {"stream": name, "seq": number, "plan": plan.content_sha256[:8] if plan else "", **told}
+        self._newest[name] = _Source(number, header, arrays)
+        for listener in self.listeners:
+            listener.set()
+
+    def newest(self, name: str) -> dict[str, Any]:
+        """Arrays of the newest of `name`, for questions about single voxels; empty before the first."""
+        source = self._newest.get(name)
+        return source.arrays if source else {}
+
+
+def flat(pixels: NDArray[Any]) -> NDArray[Any]:
+    """The (row, column) picture of an image message: its first slice, magnitude, first component."""
+    plane = pixels[0] if pixels.ndim >= 3 else pixels
+    if plane.ndim == 3:
+        plane = plane[..., 0]
+    return np.abs(plane) if np.iscomplexobj(plane) else plane
+
+
+def _volume_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
+    layers = [grey("magnitude", volume["magnitude"])]
+    if "temperature_c" in volume:
+        valid, dose = volume["valid"], volume["dose_cem43_min"]
+        layers += [
+            quantised("temperature", volume["temperature_c"], "degC", KELVIN_STEP, COLDEST_C, valid),
+            quantised("sigma", volume["sigma_c"], "degC", SIGMA_STEP_C, 0.0, valid),
+            quantised("dose", np.log10(np.maximum(dose, 1e-4)), "log10 min", DOSE_STEP, DOSE_FROM),
+        ]
+    return layers
+
+
+def _label_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
+    return [Layer("labels", regions.labels(volume["ras_from_image"], volume["magnitude"].shape))]
+
+
+def _live_layers(live: dict[str, Any], regions: Regions) -> list[Layer]:
+    return [grey("magnitude", live["pixels"])]
+
+
+_LAYERS = {VOLUME: _volume_layers, LABELS: _label_layers}

@@ -1,0 +1,100 @@
+// The alarm row: highest first, newest first, never rotating. Shape, colour and word say the priority together.
+import { html } from "/static/vendor/preact-htm.js";
+import { act } from "./link.js";
+import { clock, nsToMs, set, store } from "./store.js";
+import { sound } from "./sound.js";
+
+const ORDER = { high: 0, medium: 1, low: 2 };
+const PAUSE_MS = 120_000;
+let pausedFor = "";
+
+const TRIANGLE = (x) => `M${x} 30L${x + 14} 4L${x + 28} 30Z`;
+const SHAPES = {
+  high: `${TRIANGLE(0)}${TRIANGLE(30)}${TRIANGLE(60)}`,
+  medium: `${TRIANGLE(15)}${TRIANGLE(45)}`,
+  low: "M32 4H58V30H32Z",
+};
+
+export const Shape = ({ priority }) => html`<svg viewBox="-1 2 90 30" aria-hidden="true">
+  <path d=${SHAPES[priority]} fill="currentColor" />
+  ${priority === "low" && html`<path d="M45 8v4M45 14v12" stroke="var(--low)" stroke-width="3" fill="none" />`}
+</svg>`;
+
+const word = (alarm) => `${alarm.priority.toUpperCase()}${alarm.kind === "technical" ? " TECH" : ""}`;
+
+export function status(alarm) {
+  if (alarm.state === "latched") return "cleared, RESET";
+  return alarm.state === "acknowledged" ? `acked ${alarm.acknowledged_by}` : "";
+}
+
+function Banner({ alarm }) {
+  const text = `${alarm.text}`;
+  return html`<div class="alarm ${alarm.priority} ${alarm.state}" role="alert" data-id=${alarm.id}>
+    <span class="edge"></span>
+    <div><div class="shape"><${Shape} priority=${alarm.priority} /></div><div class="word">${word(alarm)}</div></div>
+    <div class="lines">
+      <div class="line1 ${text.length > 38 ? "long" : ""}">
+        <span class="text">${text}</span><span class="since">since ${clock(nsToMs(alarm.first_ns))}</span>
+      </div>
+      <div class="line2">Done: ${alarm.done}${status(alarm) && ` - ${status(alarm)}`}. <b>Do: ${alarm.advice}.</b></div>
+    </div>
+  </div>`;
+}
+
+function Quiet() {
+  const ms = store.live ? Math.max(0, performance.now() - store.heardAt) / 1000 : null;
+  return html`<div class="quiet">= no alarm - checked <span class="num">${ms === null ? "-.-" : ms.toFixed(1)}</span> s ago</div>`;
+}
+
+export const paused = () => store.mutedUntil > performance.now();
+
+export function mute() {
+  const top = store.state && store.state.alarms[0];
+  pausedFor = top ? top.priority : "low";
+  store.mutedKeys = new Set((store.state ? store.state.alarms : []).map((a) => a.id));
+  set({ mutedUntil: paused() ? 0 : performance.now() + PAUSE_MS });
+}
+
+// What should be heard now. A higher or a new HIGH alarm breaks the pause.
+export function annunciate() {
+  if (!store.live) { sound(paused() ? "" : "lost"); return; }
+  const active = store.state.alarms.filter((a) => a.state === "active");
+  const breaks = active.some((a) => (a.priority === "high" && !(store.mutedKeys || new Set()).has(a.id))
+    || ORDER[a.priority] < ORDER[pausedFor || "low"]);
+  if (paused() && breaks) set({ mutedUntil: 0 });
+  const top = active.reduce((best, a) => (best && ORDER[best] <= ORDER[a.priority] ? best : a.priority), "");
+  sound(paused() ? "" : top);
+}
+
+export function acknowledge(alarm = "") {
+  return act("ACKNOWLEDGE", { values: { alarm } });
+}
+
+function List({ alarms }) {
+  return html`<div class="alarm-list" role="dialog" aria-label="all alarms"><ul>
+    ${alarms.map((a) => html`<li key=${a.id}>
+      <span class="chip ${a.priority}"><${Shape} priority=${a.priority} /></span>
+      <span><b class="strong">${word(a)} ${a.text}</b> since ${clock(nsToMs(a.first_ns))}
+        <br />Done: ${a.done}${status(a) && ` - ${status(a)}`}. Do: ${a.advice}.</span>
+      <button onClick=${() => acknowledge(a.id)} disabled=${a.state !== "active"}>ACK</button>
+    </li>`)}
+    ${!alarms.length && html`<li><span></span><span>no alarm</span></li>`}
+  </ul></div>`;
+}
+
+export const AlarmList = () => store.open === "alarms" && store.state && html`<${List} alarms=${store.state.alarms} />`;
+
+export function AlarmRow() {
+  const alarms = store.state ? store.state.alarms : [];
+  const left = Math.ceil((store.mutedUntil - performance.now()) / 1000);
+  const role = store.welcome && store.welcome.role;
+  return html`<section class="alarms" aria-label="alarms" aria-live="assertive">
+    ${alarms.length ? html`<${Banner} alarm=${alarms[0]} key=${alarms[0].id} />` : html`<${Quiet} />`}
+    <div class="alarm-keys">
+      <button onClick=${() => acknowledge()} disabled=${!store.live || role === "viewer" || !alarms.some((a) => a.state === "active")}>ACK<br />[A]</button>
+      <button onClick=${mute} aria-pressed=${paused()} disabled=${!alarms.length && !paused()}>${paused() ? html`MUTED<br />${left} s` : html`MUTE<br />[M]`}</button>
+      <button onClick=${() => set({ open: store.open === "alarms" ? "" : "alarms" })} aria-expanded=${store.open === "alarms"}>
+        ${alarms.length > 1 ? `+${alarms.length - 1}` : alarms.length}<br />${store.open === "alarms" ? "close" : "list"}</button>
+    </div>
+  </section>`;
+}

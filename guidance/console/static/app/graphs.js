@@ -1,0 +1,141 @@
+// Graphs of the last minute: temperatures with limits, power with emission bands, ages of streams.
+import { Component, html } from "/static/vendor/preact-htm.js";
+import uPlot from "/static/vendor/uPlot.esm.js";
+import { store } from "./store.js";
+
+const SPAN_S = 60;
+const DASHES = [[], [8, 4], [2, 3], [8, 3, 2, 3], [12, 4], [4, 4]];
+
+const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
+
+// Rows of the graph: key in the history's points, name, colour, dash.
+function temperatureRows() {
+  const rows = (store.state ? store.state.numbers : []).filter((n) => n.graph);
+  return rows.map((n, i) => ({ key: n.id, name: n.name.replace("T max ", ""), limit: n.limit, colour: i ? "--risk" : "--target", dash: DASHES[i % DASHES.length] }));
+}
+
+const ageRows = () => Object.keys(store.welcome.streams).slice(0, 6).map((name, i) => ({ key: `age.${name}`, name, colour: i ? "--dim" : "--strong", dash: DASHES[i % DASHES.length] }));
+
+const powerRows = () => [{ key: "power_w", name: "power", colour: "--strong", dash: [] }];
+const motionRows = () => [
+  { key: "motion_mm", name: "motion", colour: "--strong", dash: [] },
+  { key: "predicted_mm", name: "predicted", colour: "--gate", dash: [6, 4] },
+];
+
+export const KINDS = {
+  temperature: { title: "T max", unit: "degC", rows: temperatureRows, range: [35, 62] },
+  power: { title: "power, emission banded", unit: "W", rows: powerRows, range: null },
+  motion: { title: "breathing, prediction, emission banded", unit: "mm", rows: motionRows, range: null },
+  ages: { title: "age of streams", unit: "ms", rows: ageRows, range: null },
+};
+
+function points(rows) {
+  const history = store.history;
+  const end = history.length ? history[history.length - 1].t_ms : 0;
+  const x = history.map((p) => (p.t_ms - end) / 1000);
+  return [x, ...rows.map((r) => history.map((p) => (typeof p[r.key] === "number" ? p[r.key] : null)))];
+}
+
+// Bands behind the lines while energy flows: an edge and a tint, so that they need no colour.
+function bands(u) {
+  const { ctx, bbox } = u;
+  ctx.save();
+  ctx.fillStyle = css("--hair");
+  ctx.globalAlpha = 0.5;
+  let from = null;
+  const close = (to) => { if (from !== null && to > from) ctx.fillRect(from, bbox.top, to - from, bbox.height); from = null; };
+  const end = store.history.length ? store.history[store.history.length - 1].t_ms : 0;
+  for (const p of store.history) {
+    const x = u.valToPos((p.t_ms - end) / 1000, "x", true);
+    if (x < bbox.left) { from = (p.power_w || 0) > 0 ? bbox.left : null; continue; }
+    if ((p.power_w || 0) > 0) { if (from === null) from = Math.max(x, bbox.left); } else close(x);
+  }
+  close(bbox.left + bbox.width);
+  ctx.restore();
+}
+
+function limits(rows) {
+  return (u) => {
+    const { ctx, bbox } = u;
+    ctx.save();
+    for (const r of rows.filter((row) => typeof row.limit === "number")) {
+      const y = Math.round(u.valToPos(r.limit, "y", true)) + 0.5;
+      if (y < bbox.top || y > bbox.top + bbox.height) continue;
+      ctx.strokeStyle = css("--strong");
+      ctx.lineWidth = Math.max(1, rem() / 10);
+      ctx.setLineDash([rem() / 3, rem() / 4]);
+      ctx.beginPath();
+      ctx.moveTo(bbox.left, y);
+      ctx.lineTo(bbox.left + bbox.width, y);
+      ctx.stroke();
+      ctx.setLineDash([]);
+      ctx.fillStyle = css("--strong");
+      ctx.font = `${0.875 * rem() * devicePixelRatio}px B612`;
+      ctx.textAlign = "left";
+      ctx.fillText(`limit ${r.limit}`, bbox.left + 4, y - 3);
+    }
+    ctx.restore();
+  };
+}
+
+export class Graph extends Component {
+  shouldComponentUpdate() {
+    this.update();
+    return this.props.kind !== this.kind;
+  }
+
+  componentDidMount() {
+    this.box = this.base.querySelector(".plot");
+    this.resized = new ResizeObserver(() => this.make());
+    this.resized.observe(this.box);
+  }
+
+  componentWillUnmount() {
+    this.resized.disconnect();
+    if (this.plot) this.plot.destroy();
+  }
+
+  make() {
+    if (this.plot) this.plot.destroy();
+    const { kind } = this.props;
+    this.kind = kind;
+    const spec = KINDS[kind];
+    this.rows = spec.rows();
+    this.signature = `${this.rows.map((r) => r.key)}${store.theme}`;
+    const font = `${0.875 * rem()}px "B612 Mono"`;
+    const line = { stroke: css("--dim"), font, grid: { stroke: css("--hair"), width: 0.5 }, ticks: { show: false } };
+    const { width, height } = this.box.getBoundingClientRect();
+    if (width < 10 || height < 10) return;
+    this.plot = new uPlot({
+      width, height, legend: { show: false }, cursor: { show: false }, padding: [4, 6, 0, 0],
+      scales: { x: { time: false, range: () => [-SPAN_S, 0] }, y: { range: (u, low, high) => this.range(low, high) } },
+      axes: [
+        { ...line, size: 1.3 * rem(), splits: () => [-60, -50, -40, -30, -20, -10, 0], values: (u, ticks) => ticks.map((t) => (t ? `${t}` : "now")) },
+        { ...line, size: 3 * rem() },
+      ],
+      series: [{}, ...this.rows.map((r) => ({ label: r.name, stroke: css(r.colour), width: rem() / 9, dash: r.dash, points: { show: false }, spanGaps: false }))],
+      hooks: { drawClear: [bands], draw: [limits(this.rows)] },
+    }, points(this.rows), this.box);
+  }
+
+  range(low, high) {
+    const wide = KINDS[this.props.kind].range;
+    if (wide) return [Math.min(wide[0], low ?? wide[0]), Math.max(wide[1], high ?? wide[1])];
+    return [Math.min(0, low ?? 0), Math.max(10, (high ?? 10) * 1.1)];
+  }
+
+  update() {
+    if (!this.box) return;
+    const rows = KINDS[this.props.kind].rows();
+    if (!this.plot || `${rows.map((r) => r.key)}${store.theme}` !== this.signature || this.props.kind !== this.kind) this.make();
+    else if (store.live && (this.count = (this.count || 0) + 1) % 3 === 0) this.plot.setData(points(this.rows));
+  }
+
+  render({ kind }) {
+    const spec = KINDS[kind];
+    const names = spec.rows().map((r) => r.name).join(", ");
+    return html`<div class="graph" role="img" aria-label=${`graph of ${spec.title}`}>
+      <h3><span>${spec.title}: ${names}</span><span>${spec.unit}, 60 s</span></h3><div class="plot"></div></div>`;
+  }
+}

@@ -1,0 +1,151 @@
+// One view of the volume: raw canvas at data size, vectors on top, mouse and keys. Draws on data or input only.
+import { add, apply, cross, dot, norm, plane, toPixel, toRas, unit, turn, valueOf, voxelAt } from "./geometry.js";
+import { GlPlane, usesGl } from "./gl.js";
+import { LAYERS, lookOf, SIGMA_LIMIT_C, TREATED_MIN } from "./overlay.js";
+import { changed, fixed, store } from "./store.js";
+import { edgesOf, Twin } from "./twin.js";
+import { Vectors } from "./vectors.js";
+
+const DATA_WIDTH = 256;
+const FIELD_MM = 220; // across the view at zoom 1
+export const whites = new Map(); // stream -> value shown as white at the full window, fixed at first sight
+
+export function windowOf(frame, name) {
+  const layer = frame.layers.magnitude;
+  const most = layer.type === "uint8" ? 255 : 65534 * layer.scale;
+  const white = whites.get(frame.stream);
+  if (!white || most > 2 * white || most < white / 2) whites.set(frame.stream, most);
+  const { low = 0, high = layer.type === "uint8" ? 1 : 0.8 } = store.window[name] || {};
+  const scale = layer.type === "uint8" ? 1 : layer.scale;
+  const top = whites.get(frame.stream);
+  return [low * top / scale, Math.max(high, low + 0.01) * top / scale];
+}
+
+export class Pane {
+  constructor(name, raw, vectors) {
+    this.name = name;
+    this.vectors = new Vectors(vectors);
+    this.drawer = usesGl() ? new GlPlane(raw) : new Twin(raw);
+    this.raw = raw;
+    this.edges = { key: "", rows: [] };
+  }
+
+  plane() {
+    const box = this.raw.parentElement.getBoundingClientRect();
+    const view = store.welcome.views[this.name];
+    const width = DATA_WIDTH;
+    const height = Math.max(16, Math.round(width * box.height / Math.max(1, box.width)));
+    const n = cross(view.columns, view.rows);
+    const middle = add(store.center, n, dot(add(store.crosshair, store.center, -1), n));
+    return plane(view, middle, FIELD_MM / store.zoom / width, width, height);
+  }
+
+  draw() {
+    if (!store.welcome) return;
+    const p = this.plane();
+    this.last = p;
+    const frame = store.frames.get("volume");
+    if (frame) {
+      const [low, high] = windowOf(frame, "volume");
+      this.drawer.plane(frame, p, low, high, lookOf(frame), store.opacity, SIGMA_LIMIT_C);
+    }
+    this.overlay(p, frame);
+  }
+
+  overlay(p, frame) {
+    const { width, height } = this.vectors.begin();
+    const k = width / p.width;
+    const px = (ras) => { const [x, y, z] = toPixel(p, ras); return [(x + 0.5) * k, (y + 0.5) * k, z]; };
+    if (frame) this.dose(p, frame, k);
+    const lines = store.outlines;
+    if (lines && Math.abs(dot(add(lines.at, store.crosshair, -1), p.n)) < 2) {
+      for (const row of lines.views[this.name]) {
+        const points = row.ras.map(px);
+        this.vectors.line(points, row.role);
+      }
+      for (const row of lines.views[this.name]) {
+        const points = row.ras.map(px).filter(([x, y]) => x > 0 && y > 0 && x < width && y < height);
+        if (!points.length) continue;
+        const low = points.reduce((a, b) => (b[1] > a[1] ? b : a));
+        this.vectors.word(row.name, low[0], low[1] + this.vectors.rem * 0.4, row.role);
+      }
+    }
+    this.trajectories(px);
+    this.tools(px);
+    for (const point of store.points) {
+      const at = px(point.ras);
+      if (Math.abs(at[2]) < 4) { this.vectors.ring(at, this.vectors.rem * 0.5, "gate"); this.vectors.word(point.name, at[0], at[1], "gate"); }
+    }
+    const at = px(store.crosshair);
+    this.vectors.segments([[0, at[1], at[0] - 12 * k, at[1]], [at[0] + 12 * k, at[1], width, at[1]], [at[0], 0, at[0], at[1] - 12 * k], [at[0], at[1] + 12 * k, at[0], height]].map((s) => s.map(Math.round)), "organ", 1);
+  }
+
+  dose(p, frame, k) {
+    if (!frame.layers.dose) return;
+    const key = `${frame.seq}:${p.origin}:${p.mm}`;
+    if (this.edges.key !== key) this.edges = { key, rows: edgesOf(frame, p, frame.layers.dose, Math.log10(TREATED_MIN), 2) };
+    const rows = this.edges.rows.map((s) => s.map((v) => (v + 0.5) * k));
+    this.vectors.segments(rows, "dose", 3);
+    if (rows.length) this.vectors.word("240 CEM43", rows[0][0], rows[0][1] - this.vectors.rem, "dose");
+  }
+
+  trajectories(px) {
+    for (const t of (store.welcome.plan ? store.welcome.plan.trajectories : [])) {
+      this.vectors.line([px(t.entry_mm), px(t.target_mm)], "gate", { width: 1 });
+    }
+  }
+
+  tools(px) {
+    if (!store.state || !store.live) return;
+    for (const [name, tool] of Object.entries(store.state.tools)) {
+      const row = store.welcome.tools[name];
+      if (!row || row.role !== "tool" || tool.quality !== "ok") continue;
+      const tip = apply(tool.ras_from_tool, row.tip_mm);
+      const hand = add(tip, unit(turn(tool.ras_from_tool, row.axis)), row.length_mm);
+      const at = px(tip);
+      if (norm(add(tip, store.crosshair, -1)) > 200) continue;
+      this.vectors.line([at, px(hand)], "tool", { width: 2 });
+      this.vectors.cross(at, 0.6, 0.15);
+      this.vectors.word(`${name} ${at[2] > 1 ? "behind " : at[2] < -1 ? "before " : ""}${Math.abs(at[2]) > 1 ? `${Math.abs(at[2]).toFixed(0)} mm` : ""}`, at[0], at[1] + this.vectors.rem, "tool");
+    }
+  }
+
+  // RAS point under a mouse position of the view.
+  under(event) {
+    const box = this.raw.parentElement.getBoundingClientRect();
+    const k = (this.last || this.plane()).width / box.width;
+    return toRas(this.last || this.plane(), (event.clientX - box.left) * k - 0.5, (event.clientY - box.top) * k - 0.5);
+  }
+
+  // The raw voxel at the crosshair in its own units, never the screen's pixel.
+  readout() {
+    const frame = store.frames.get("volume");
+    const along = { axial: ["I", "S", 2], coronal: ["P", "A", 1], sagittal: ["L", "R", 0] }[this.name];
+    const at = store.crosshair[along[2]];
+    const parts = [`${at < 0 ? along[0] : along[1]} ${Math.abs(at).toFixed(1)} mm`];
+    if (!frame || this.name !== "axial" || !frame.layers.temperature) return parts[0];
+    const index = voxelAt(frame, store.crosshair);
+    const value = (name) => valueOf(frame.layers[name], index);
+    if (index < 0) parts.push("T outside");
+    else if (value("temperature") === null) parts.push("T missing");
+    else parts.push(`T ${fixed(value("temperature"))} \u00b1${fixed(value("sigma"))} degC`);
+    if (store.layer === "dose" && index >= 0) parts.push(`${LAYERS.dose.word} ${fixed(10 ** value("dose"))} min`);
+    return parts.join("  ");
+  }
+
+  slice(steps) {
+    const p = this.last || this.plane();
+    const frame = store.frames.get("volume");
+    const spacing = frame ? Math.min(...[0, 1, 2].map((i) => 1 / Math.max(1e-6, Math.abs(dot(frame.imageFromRas[i], p.n))))) : 1;
+    store.follow = "free";
+    store.crosshair = add(store.crosshair, p.n, steps * Math.min(5, Math.max(1, spacing)));
+    changed();
+  }
+
+  pan(dx, dy) {
+    const p = this.last || this.plane();
+    const k = p.width / this.raw.parentElement.getBoundingClientRect().width;
+    store.center = add(add(store.center, p.u, -dx * k * p.mm), p.v, -dy * k * p.mm);
+    changed();
+  }
+}

@@ -1,0 +1,48 @@
+// Everything the page knows, in one object. Whoever draws reads it; whoever learns something writes it.
+export const store = {
+  welcome: null, // what the service said once
+  state: null, // its newest state message
+  heardAt: 0, // performance.now() of that message
+  offsetMs: null, // service clock minus ours, the smallest seen
+  live: false, // a heartbeat was drawn within the limit
+  why: "not connected yet",
+  lastMs: 0, // service time of the last drawn heartbeat
+  step: "monitor",
+  theme: "dark",
+  enlarged: "",
+  layer: "temperature",
+  opacity: 0.65,
+  window: {}, // view -> {low, high} as shares of the brightest value
+  crosshair: [0, 0, 0],
+  center: [0, 0, 0],
+  zoom: 1,
+  follow: "target",
+  outlines: null,
+  frames: new Map(), // stream -> newest parsed frame
+  history: [],
+  verdict: null,
+  drawer: null,
+  open: "", // "alarms" | "keys" | "missing:STEP"
+  placing: false,
+  points: [],
+  mutedUntil: 0,
+  heardTone: false,
+};
+
+const listeners = new Set();
+export const changed = () => listeners.forEach((draw) => draw());
+export const onChange = (draw) => listeners.add(draw);
+export const set = (values) => { Object.assign(store, values); changed(); };
+
+// Service time in ms now, as well as the page knows it.
+export const serviceMs = () => (store.offsetMs === null ? 0 : performance.now() + store.offsetMs);
+export const clock = (ms) => (ms ? new Date(ms).toTimeString().slice(0, 8) : "--:--:--");
+export const nsToMs = (ns) => ns / 1e6;
+
+// Numbers keep their decimals and their place; what is missing or not live has none.
+export function fixed(value, digits = 1) {
+  if (!store.live || typeof value !== "number" || !Number.isFinite(value)) return digits ? `--.${"-".repeat(digits)}` : "--";
+  return value.toFixed(digits);
+}
+export const age = (ms) => (typeof ms === "number" && store.live ? `${(ms / 1000).toFixed(ms < 1000 ? 2 : 1)}s` : "-.--s");
+export const inControl = () => Boolean(store.state && store.welcome && store.state.control === store.welcome.actor);

@@ -1,0 +1,92 @@
+// Targeting: a bullseye along the trajectory, the two planes in line with it, and the numbers in words.
+import { html } from "/static/vendor/preact-htm.js";
+import { add, apply, cross, dot, turn, unit } from "./geometry.js";
+import { fixed, store } from "./store.js";
+import { Views } from "./views.js";
+
+const RINGS = [2, 5, 10];
+
+// Linear to 10 mm, logarithmic outside, so that a far tip stays on the disc.
+const radial = (mm) => (mm <= 10 ? mm * 8 : 80 + 14 * Math.log10(mm / 10));
+
+export function aim() {
+  const plan = store.welcome.plan;
+  if (!plan || !plan.trajectories.length || !store.state) return null;
+  const way = plan.trajectories[0];
+  const name = way.tool && store.welcome.tools[way.tool] ? way.tool : Object.keys(store.welcome.tools).find((n) => store.welcome.tools[n].role === "tool");
+  const tool = name && store.state.tools[name];
+  if (!tool) return null;
+  const along = unit(add(way.target_mm, way.entry_mm, -1));
+  const up = Math.abs(along[2]) < 0.9 ? [0, 0, 1] : [0, 1, 0];
+  const side = unit(cross(along, up));
+  const top = cross(side, along);
+  const row = store.welcome.tools[name];
+  const tip = apply(tool.ras_from_tool, row.tip_mm);
+  const axis = unit(turn(tool.ras_from_tool, row.axis));
+  const off = add(tip, way.target_mm, -1);
+  const away = add(axis, along, dot(axis, along) < 0 ? 1 : -1);
+  const v = tool.values;
+  return {
+    way, name, ok: store.live && tool.quality === "ok", values: v, off: [dot(off, side), dot(off, top)],
+    tilt: [dot(away, side), dot(away, top)], sigma: v.sigma_mm || 0,
+    on: v.lateral_mm + 2 * (v.sigma_mm || 0) <= way.corridor_mm && v.angle_deg <= way.max_angle_deg,
+    words: words(v),
+  };
+}
+
+// Which way to move, in the patient's words.
+function words(v) {
+  const move = [["lateral_r_mm", "patient's left", "patient's right"], ["lateral_a_mm", "back", "front"], ["lateral_s_mm", "feet", "head"]];
+  const far = move.map(([key, plus, minus]) => [Math.abs(v[key] || 0), (v[key] || 0) > 0 ? plus : minus]).filter(([d]) => d >= 0.5);
+  return far.sort((a, b) => b[0] - a[0]).slice(0, 2).map(([d, to]) => `${d.toFixed(1)} mm to ${to}`).join(", ");
+}
+
+const polar = ([x, y]) => { const d = Math.hypot(x, y) || 1e-9; const r = radial(d); return [(x / d) * r, (-y / d) * r]; };
+
+export function Bullseye() {
+  const a = aim();
+  const bright = "#F4F6F7";
+  const tip = a && a.ok ? polar(a.off) : null;
+  const tail = a && a.ok ? polar(add([...a.off, 0], [...a.tilt, 0], 60)) : null;
+  return html`<div class="well bull" role="img" aria-label="bullseye along the trajectory">
+    <svg viewBox="-165 -106 330 212" aria-hidden="true">
+      ${RINGS.map((mm) => html`<g key=${mm}><circle r=${radial(mm)} fill="none" stroke="#A7B0B7" stroke-width="1" /><text x="2" y=${-radial(mm) + 12} font-size="12">${mm} mm</text></g>`)}
+      ${a && html`<circle r=${radial(a.way.corridor_mm)} fill="none" stroke=${a.ok && a.on ? "#7CFC9A" : bright} stroke-width=${a.ok && a.on ? 4 : 2} stroke-dasharray=${a.ok && a.on ? "none" : "5 4"} />`}
+      <path d="M-96 0H96M0-96V96" stroke="#4A535A" stroke-width="0.7" />
+      ${tip && html`<g>
+        <line x1=${tip[0]} y1=${tip[1]} x2=${tail[0]} y2=${tail[1]} stroke="#A7B0B7" stroke-width="1.5" />
+        <circle cx=${tail[0]} cy=${tail[1]} r="4" fill="none" stroke=${bright} stroke-width="1.5" />
+        <ellipse cx=${tip[0]} cy=${tip[1]} rx=${radial(2 * a.sigma)} ry=${radial(2 * a.sigma)} fill="none" stroke=${bright} stroke-width="1" stroke-dasharray="2 2" />
+        <path d=${`M${tip[0] - 7} ${tip[1]}h14M${tip[0]} ${tip[1] - 7}v14`} stroke=${bright} stroke-width="2.5" />
+      </g>`}
+      <text x="-160" y="-92" font-size="12">BULLSEYE along ${a ? a.way.name : "no trajectory"}</text>
+      <text x="-160" y="74" font-size="12">+ tip</text><text x="-160" y="87" font-size="12">o axis</text><text x="-160" y="100" font-size="12">dashed: 2 sigma</text><text x="70" y="100" font-size="12">log outside 10</text>
+    </svg>
+    <div class="lapse pane">LAST</div>
+  </div>`;
+}
+
+export function TargetPage() {
+  return html`<${Views} only=${["axial", "coronal", "sagittal"]} extra=${html`<${Bullseye} />`} />`;
+}
+
+export function TargetSide() {
+  const a = aim();
+  if (!a) return html`<div class="t2">No trajectory in the plan, or no tool tracked.</div>`;
+  const v = a.ok ? a.values : {};
+  const near = Object.entries(v).filter(([key]) => key.endsWith(".distance_mm")).sort((x, y) => x[1] - y[1])[0];
+  const go = v.depth_to_go_mm;
+  const rows = [
+    ["lateral", v.lateral_mm, "mm", `lim ${a.way.corridor_mm.toFixed(1)}`],
+    ["depth to go", go, "mm", `of ${(Math.hypot(...add(a.way.target_mm, a.way.entry_mm, -1))).toFixed(0)}`],
+    ["angle", v.angle_deg, "deg", `lim ${a.way.max_angle_deg.toFixed(1)}`],
+    [near ? `nearest: ${near[0].replace(".distance_mm", "")}` : "nearest", near && near[1], "mm", ""],
+    ["tip uncertainty, 1 sigma", v.sigma_mm, "mm", ""],
+  ];
+  return html`<div>
+    <div class="t1 strong" id="aim">${!a.ok ? "NOT TRACKED" : a.on ? "ON TARGET" : "HOLD"}</div>
+    <div class="t2">${a.ok && !a.on ? `move ${a.words || "along the axis"}` : a.ok ? `advance ${fixed(go)} mm` : `bring ${a.name} into view`}</div>
+    <table class="numbers"><caption hidden>targeting</caption><tbody>${rows.map(([name, value, unitName, limit]) => html`<tr key=${name}>
+      <td>${name}</td><td class="value">${fixed(value)}</td><td class="dim">${unitName}</td><td class="num dim">${limit}</td></tr>`)}</tbody></table>
+  </div>`;
+}

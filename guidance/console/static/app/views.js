@@ -1,0 +1,203 @@
+// The four wells: axial, coronal, sagittal and the live frame, with letters, age, read-out, scale and colour bar.
+import { Component, html } from "/static/vendor/preact-htm.js";
+import { act, ask, on, send } from "./link.js";
+import { LivePane } from "./live.js";
+import { endsOf, LAYERS } from "./overlay.js";
+import { add, apply, invert, norm } from "./geometry.js";
+import { Pane } from "./pane.js";
+import { age, changed, set, store } from "./store.js";
+
+const SHORT = { axial: "AXIAL", coronal: "CORONAL", sagittal: "SAGITTAL" };
+export const panes = new Map();
+let outlinesAt = null;
+let asking = false;
+
+// Outlines for the crosshair from the service, one question at a time, the newest point last.
+export async function followOutlines() {
+  if (!store.outlines) outlinesAt = null;
+  if (asking || !store.live || !store.welcome || !store.welcome.plan) return;
+  if (outlinesAt && norm(add(outlinesAt, store.crosshair, -1)) < 0.05) return;
+  asking = true;
+  outlinesAt = store.crosshair;
+  const answer = await ask({ kind: "look", at: store.crosshair });
+  asking = false;
+  if (answer) { store.outlines = answer; drawAll(); }
+}
+
+export function drawAll() {
+  followOutlines();
+  for (const pane of panes.values()) pane.draw();
+}
+
+// The crosshair by what is followed: the tip where it is live, else the target, else where the operator put it.
+export function followCrosshair() {
+  if (store.follow === "free" || !store.welcome) return;
+  const plan = store.welcome.plan;
+  let at = plan && plan.targets.length ? plan.targets[0].center_mm : [0, 0, 0];
+  if (store.follow === "tip" && store.state) {
+    const found = Object.entries(store.state.tools).find(([name, t]) => t.quality === "ok" && (store.welcome.tools[name] || {}).role === "tool");
+    if (found) at = apply(found[1].ras_from_tool, store.welcome.tools[found[0]].tip_mm);
+  }
+  store.crosshair = at;
+  if (norm(add(at, store.center, -1)) > 80 / store.zoom) store.center = at;
+}
+
+let due = false;
+function drawSoon(names) {
+  if (due) { names.forEach((n) => waiting.add(n)); return; }
+  due = true;
+  names.forEach((n) => waiting.add(n));
+  requestAnimationFrame(() => {
+    due = false;
+    const streams = [...waiting];
+    waiting.clear();
+    if (streams.includes("volume")) { for (const p of panes.values()) if (p instanceof Pane) p.draw(); }
+    for (const name of streams) {
+      if (panes.has(name)) panes.get(name).draw();
+      const frame = store.frames.get(name);
+      send({ kind: "drawn", stream: name, seq: frame.seq, receive_ns: frame.receive_ns });
+    }
+  });
+}
+const waiting = new Set();
+
+on("frame", (frame) => {
+  frame.imageFromRas = frame.ras_from_image ? invert(frame.ras_from_image) : null;
+  drawSoon([frame.stream]);
+});
+
+export function placePoint() {
+  const name = `P${store.points.length + 1}`;
+  const [r, a, s] = store.crosshair;
+  return act("PLACE_POINT", { values: { name, r_mm: r, a_mm: a, s_mm: s } }).then((answer) => {
+    if (answer && answer.done) set({ points: [...store.points, { name, ras: store.crosshair }] });
+  });
+}
+
+function onPointer(pane, event) {
+  const start = { x: event.clientX, y: event.clientY };
+  const window0 = store.window[pane instanceof LivePane ? pane.name : "volume"] || { low: 0, high: pane instanceof LivePane ? 1 : 0.8 };
+  const move = (e) => {
+    const dx = e.clientX - start.x;
+    const dy = e.clientY - start.y;
+    if (event.button === 1) { pane.pan(e.movementX, e.movementY); return; }
+    if (event.button === 2) {
+      const key = pane instanceof LivePane ? pane.name : "volume";
+      const half = Math.max(0.02, (window0.high - window0.low) / 2 + dx / 500);
+      const mid = (window0.high + window0.low) / 2 - dy / 500;
+      store.window[key] = { low: Math.max(0, mid - half), high: mid + half };
+      pane.draw();
+      return;
+    }
+    const at = pane.under(e);
+    if (at) { store.follow = "free"; store.crosshair = at; changed(); drawAll(); }
+  };
+  const up = () => { removeEventListener("pointermove", move); removeEventListener("pointerup", up); };
+  if (event.button === 0) move(event);
+  addEventListener("pointermove", move);
+  addEventListener("pointerup", up);
+}
+
+function onWheel(pane, event) {
+  event.preventDefault();
+  const way = Math.sign(event.deltaY);
+  if (!event.ctrlKey) { pane.slice(way); drawAll(); return; }
+  zoom(way < 0 ? 1.15 : 1 / 1.15, pane, event);
+}
+
+export function zoom(factor, pane = null, event = null) {
+  if (pane instanceof LivePane) { pane.zoom = Math.max(1, Math.min(10, pane.zoom * factor)); pane.draw(); return; }
+  const fixedPoint = pane && event ? pane.under(event) : store.crosshair;
+  const next = Math.max(0.5, Math.min(12, store.zoom * factor));
+  const k = 1 - store.zoom / next;
+  store.center = add(store.center, add(fixedPoint, store.center, -1), k);
+  store.zoom = next;
+  changed();
+  drawAll();
+}
+
+class Well extends Component {
+  componentDidMount() {
+    const [raw, vectors] = this.base.querySelectorAll("canvas");
+    const { name, live } = this.props;
+    this.pane = live ? new LivePane(name, raw, vectors) : new Pane(name, raw, vectors);
+    panes.set(name, this.pane);
+    this.base.addEventListener("wheel", (e) => onWheel(this.pane, e), { passive: false });
+    this.resized = new ResizeObserver(() => this.pane.draw());
+    this.resized.observe(this.base);
+    this.pane.draw();
+  }
+
+  componentWillUnmount() {
+    this.resized.disconnect();
+    panes.delete(this.props.name);
+  }
+
+  render({ name, live }) {
+    const stream = live ? name : "volume";
+    const ms = store.state && store.state.pictures[stream];
+    const limit = live ? (store.welcome.streams[name] || { limit_ms: 300 }).limit_ms : (store.welcome.streams[store.welcome.thermometry] || { limit_ms: 1000 }).limit_ms;
+    const old = typeof ms === "number" && ms > limit;
+    const letters = live ? "" : store.welcome.views[name].letters;
+    const frame = store.frames.get(stream);
+    const last = frame ? new Date(frame.receive_ns / 1e6).toTimeString().slice(0, 8) : "never";
+    return html`<div class="well ${live ? "live" : ""}" data-view=${name} tabindex="0" role="img"
+        aria-label=${`${live ? "live" : name} view`}
+        onPointerDown=${(e) => onPointer(this.pane, e)} onContextMenu=${(e) => e.preventDefault()}
+        onDblClick=${() => set({ enlarged: store.enlarged === name ? "" : name })}
+        onKeyDown=${(e) => { const way = { ArrowUp: -1, ArrowDown: 1 }[e.key]; if (way) { e.preventDefault(); this.pane.slice(way); drawAll(); } }}>
+      <canvas class="raw"></canvas><canvas class="vectors"></canvas>
+      ${!frame && html`<div class="empty">${store.state && ms === undefined ? `no ${live ? name : "volume"} yet` : "waiting"}</div>`}
+      <div class="top"><b>${live ? `LIVE ${name}` : SHORT[name] || name}${!live && frame ? html` <span>${store.zoom.toFixed(1)}x ${LAYERS[store.layer].word}</span>` : ""}</b>
+        <span class="age ${old ? "old" : ""}">${old ? `NOT LIVE ${(ms / 1000).toFixed(1)}s` : age(ms)}</span></div>
+      ${letters && ["l", "r", "t", "b"].map((side, n) => html`<span class="letter ${side}">${letters[n]}</span>`)}
+      <div class="readout">${this.pane ? this.pane.readout() : ""}</div>
+      ${!live && this.pane && this.pane.last && html`<${ScaleBar} mm=${this.pane.last.mm * this.pane.last.width} base=${this.base} />`}
+      ${!live && name === "axial" && html`<${ColourBar} />`}
+      <div class="lapse pane">LAST ${last}</div>
+    </div>`;
+  }
+}
+
+function ScaleBar({ mm, base }) {
+  const width = base ? base.getBoundingClientRect().width : 1;
+  const length = [10, 20, 50, 100].find((l) => (l / mm) * width > width * 0.12) || 100;
+  return html`<div class="scalebar" ref=${(el) => { if (el) el.style.width = `${(length / mm) * width}px`; }}><span>${length} mm</span></div>`;
+}
+
+class ColourBar extends Component {
+  componentDidUpdate() { this.draw(); }
+
+  componentDidMount() { this.draw(); }
+
+  draw() {
+    const canvas = this.base && this.base.querySelector && this.base.querySelector("canvas");
+    if (!canvas || !store.welcome) return;
+    const c = canvas.getContext("2d");
+    canvas.width = 1;
+    canvas.height = 256;
+    const { scale } = store.welcome;
+    const [low, high] = scale.ends_c;
+    const cut = store.layer === "temperature" ? ((scale.shown_from_c - low) / (high - low)) * 255 : 0;
+    scale.rgb.forEach(([r, g, b], n) => { c.fillStyle = n < cut ? "#000" : `rgb(${r},${g},${b})`; c.fillRect(0, 255 - n, 1, 1); });
+  }
+
+  render() {
+    const ends = endsOf();
+    if (!ends) return html`<div class="colours" hidden></div>`;
+    return html`<div class="colours"><canvas></canvas><span class="hi">${ends[1]}</span><span class="lo">${ends[0]}</span></div>`;
+  }
+}
+
+export const liveNames = () => Object.entries(store.welcome.streams).filter(([, s]) => ["ultrasound", "cine", "xray"].includes(s.kind)).map(([n]) => n);
+
+export function Views({ only = null, extra = null }) {
+  const live = liveNames();
+  const names = only || ["axial", "coronal", "sagittal", ...live.slice(0, 1)];
+  const shown = store.enlarged && names.includes(store.enlarged) ? [store.enlarged] : names;
+  return html`<section class="views ${shown.length === 1 && !extra ? "one" : ""}" aria-label="views">
+    ${shown.map((name) => html`<${Well} key=${name} name=${name} live=${live.includes(name)} />`)}
+    ${!store.enlarged && extra}
+    ${!store.enlarged && !extra && shown.length === 3 && html`<div class="well"><div class="empty">no live image stream in this room</div></div>`}
+  </section>`;
+}
