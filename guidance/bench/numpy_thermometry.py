@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.thermometry.plain import PassInputs
+from guidance.thermometry.plain import GRADED_BIT, HOT_BIT, MISSED_MASK, PassInputs
 
 LN2, LN4 = math.log(2.0), math.log(4.0)
 
@@ -37,6 +37,32 @@ class NaivePass:
             areas.append((np.maximum(e, 1.0) - 1.0) / np.float32(LN2) + np.minimum(e, 1.0) ** 2 / np.float32(LN4))
         step = now - last
         return np.asarray((areas[1] - areas[0]) / np.where(np.abs(step) < 1e-3, np.float32(1e-3), step))
+
+
+class NaiveFullPass(NaivePass):
+    """The naive pass with all that ours answers: sigma map, validity, de-biased dose, its variance, marks."""
+
+    def __call__(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Temperature and dose."""
+        g, one = self.given, np.float32(1.0)
+        temperature, _ = super().__call__()
+        magnitude, base = np.abs(g.image), np.abs(g.reference)
+        own = np.float32((g.degrees_per_radian * g.noise) ** 2)
+        shared = own * np.float32(g.reference_share) / base**2
+        sigma = np.sqrt(own / magnitude**2 + shared)
+        self.valid = sigma <= np.float32(g.sigma_display_c)
+        graded = sigma <= np.float32(g.sigma_dose_c)
+        counted = graded & ((g.marks & GRADED_BIT) > 0)
+        log_r2 = np.where(temperature + g.last_c >= np.float32(86.0), np.float32(LN2**2), np.float32(LN4**2))
+        v = log_r2 * (sigma**2 - shared)
+        gain = self._mean_rate(g.last_c, temperature) * np.float32(g.step_min)
+        gain = gain * np.exp(-(v / np.float32(3.0) + v * v / np.float32(360.0) + np.float32(0.5) * log_r2 * shared))
+        gain = np.where(counted, gain, np.float32(0.0))
+        self.variance = g.variance + (one - np.exp(-v)) * gain * gain
+        missed = np.minimum((g.marks & MISSED_MASK) + ~counted, MISSED_MASK)
+        hot = (g.marks & HOT_BIT) | np.where(counted & (temperature >= np.float32(43.0)), HOT_BIT, 0)
+        self.marks = (missed | hot | np.where(graded, GRADED_BIT, 0)).astype(np.uint8)
+        return temperature, g.dose_min + gain
 
 
 class TunedPass:

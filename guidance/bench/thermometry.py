@@ -1,7 +1,8 @@
 """Speed of the per-frame thermometry pass: ours, naive NumPy, tuned NumPy, and a memcpy of our traffic.
 
-The NumPy rivals do only phase difference, temporal unwrapping, order-0 drift, mask and CEM43; ours
-adds the sigma map, the de-biased dose with its variance, and the marks. Medians of interleaved runs.
+"naive, same" answers all that ours does; "naive, core" and "tuned, core" do phase difference, temporal
+unwrapping, order-0 drift, mask and CEM43 only, without sigma, de-biased dose, variance and marks. Medians
+of interleaved runs. Ours includes the drift fit.
 Run: python -m guidance.bench.thermometry
 """
 
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from guidance.bench.numpy_thermometry import NaivePass, TunedPass
+from guidance.bench.numpy_thermometry import NaiveFullPass, NaivePass, TunedPass
 from guidance.thermometry.drift import NO_DRIFT, DriftSample
 from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.plain import GRADED_BIT, PassInputs
@@ -88,11 +89,19 @@ def rows(quick: bool = False, rounds: int = 15) -> list[dict[str, Any]]:
             np.copyto(target, source)
 
         took = interleaved_ms(
-            {"ours": ours, "naive NumPy": NaivePass(given), "tuned NumPy": TunedPass(given), "memcpy": copy}, rounds
+            {
+                "ours": ours,
+                "naive, same": NaiveFullPass(given),
+                "naive, core": NaivePass(given),
+                "tuned, core": TunedPass(given),
+                "memcpy": copy,
+            },
+            rounds,
         )
         for peer, limit, slower in (
-            ("naive NumPy", NAIVE_LIMIT, False),
-            ("tuned NumPy", None, False),
+            ("naive, same", NAIVE_LIMIT, False),
+            ("naive, core", None, False),
+            ("tuned, core", None, False),
             ("memcpy", MEMCPY_LIMIT, True),
         ):
             ratio = took["ours"] / took[peer] if slower else took[peer] / took["ours"]

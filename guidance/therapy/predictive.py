@@ -2,7 +2,8 @@
 
 Linear plant about body temperature: x' = decay * x + gain * p for each measured point, all of one power
 p per source. The quadratic programme with box limits on power and upper limits on organ points is solved
-by an accelerated projected gradient (Nesterov), organ limits as a steep one-sided penalty. Offset-free: the last error of prediction is carried as a constant heating.
+by an accelerated projected gradient (Nesterov), organ limits as a steep one-sided penalty.
+Offset-free: the last error of prediction is carried as a constant heating.
 """
 
 import math

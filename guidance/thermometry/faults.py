@@ -44,7 +44,7 @@ def result_fault(settings: ThermometrySettings, found: PassOutputs, tissue: NDAr
     if found.not_finite > NOT_FINITE_SHARE * tissue.size:
         return "not_finite", f"{found.not_finite} of {tissue.size} voxels"
     valid = found.valid & tissue
-    per_slice, wanted = valid.sum(axis=(1, 2)), tissue.sum(axis=(1, 2))
+    per_slice, wanted = (np.array([np.count_nonzero(plane) for plane in mask]) for mask in (valid, tissue))
     if not per_slice.any():
         return "no_signal", ""
     lost = np.flatnonzero((per_slice < SLICE_SHARE * wanted) & (wanted >= SLICE_VOXELS))
@@ -54,10 +54,11 @@ def result_fault(settings: ThermometrySettings, found: PassOutputs, tissue: NDAr
     if share < settings.valid_share_min:
         return "few_valid_voxels", f"{100.0 * share:.0f} %"
     if settings.cooling_alarm_c is not None:
-        limit = settings.t0_c - np.maximum(settings.cooling_alarm_c, 4.0 * found.sigma_c)
-        cold = valid & (found.temperature_c < limit)
-        if np.count_nonzero(cold) >= COOL_VOXELS and (count := largest_group(cold)) >= COOL_VOXELS:
-            return "cooling", f"{count} connected voxels"
+        cold = valid & (found.temperature_c < np.float32(settings.t0_c - settings.cooling_alarm_c))
+        if np.count_nonzero(cold) >= COOL_VOXELS:
+            cold &= settings.t0_c - found.temperature_c > 4.0 * found.sigma_c
+            if (count := largest_group(cold)) >= COOL_VOXELS:
+                return "cooling", f"{count} connected voxels"
     return None
 
 

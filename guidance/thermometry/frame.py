@@ -66,12 +66,26 @@ class DoseState:
 
 
 @dataclass(frozen=True, eq=False)
+class SharedError:
+    """The error that all frames of one reference share: noise of the `reference` and of T0, in degC."""
+
+    reference: NDArray[np.complex64]
+    degrees_times_noise: float
+    t0_sigma_c: float
+
+    def sigma_c(self) -> NDArray[np.float32]:
+        """Standard deviation per voxel, infinite where the reference is empty."""
+        with np.errstate(divide="ignore"):
+            return np.hypot(np.float32(self.degrees_times_noise) / np.abs(self.reference), np.float32(self.t0_sigma_c))
+
+
+@dataclass(frozen=True, eq=False)
 class ThermometryFrame:
     """Temperature and dose of one frame; arrays are [slice, row, column] and never change afterwards.
 
     `temperature_c` (degC, float32) is NaN and `sigma_c` infinite where a voxel has no signal;
     `valid` says where a temperature may be shown (sigma within the display limit). `drift_c` are
-    the coefficients of the drift that was removed, `shared_sigma_c` the error that all frames share.
+    the coefficients of the drift that was removed.
     """
 
     time_s: float
@@ -82,7 +96,7 @@ class ThermometryFrame:
     sigma_c: NDArray[np.float32]
     valid: NDArray[np.bool_]
     dose: DoseState
-    shared_sigma_c: float | NDArray[Any]
+    shared_error: SharedError
     missed_frames_max: int
     valid_share: float = 0.0
     noise: float = 0.0
@@ -104,6 +118,11 @@ class ThermometryFrame:
     def dose_cem43_min(self) -> NDArray[np.float32]:
         """CEM43 in minutes with the mean effect of noise removed; a lower bound where not `dose_known`."""
         return self.dose.dose_min
+
+    @cached_property
+    def shared_sigma_c(self) -> NDArray[np.float32]:
+        """The part of the error (degC) that averaging over frames does not reduce."""
+        return self.shared_error.sigma_c()
 
     @cached_property
     def dose_known(self) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from numba.extending import intrinsic
 from numpy.typing import NDArray
 
 from guidance.thermometry.buffers import BufferPool
+from guidance.thermometry.golden import golden_inputs
 from guidance.thermometry.plain import GRADED_BIT, MISSED_MASK, PLAUSIBLE_C, PassInputs, PassOutputs
 
 BLOCK = 1024
@@ -27,6 +28,7 @@ _PER_LN2, _PER_LN4 = _F(1.0 / math.log(2.0)), _F(0.5 / math.log(2.0))
 _BREAK_C, _TWO_BREAKS_C, _CLAMP = _F(43.0), _F(86.0), _F(25.0)
 _TOP, _COLDEST = _F(2.0**25), _F(-60.0)
 _HUGE, _ROUND = _F(1e37), _F(1.5 * 2.0**23)
+_COLD_C = _F(39.0)  # the dose rate is 0.4 % of a minute a minute
 _NEAR_C = _F(0.004)  # below this step the rate at the middle is used: the difference would cancel
 _COLDEST_C, _WARMEST_C = (_F(value) for value in PLAUSIBLE_C)
 _ZERO, _ONE, _HALF, _INF, _NAN = _F(0.0), _F(1.0), _F(0.5), _F(np.inf), _F(np.nan)
@@ -250,6 +252,34 @@ def _unbias(now, last, sigma, marks, at, count, scratch, step_min, noise2, sigma
 
 
 @njit(**OPTIONS)
+def _is_cold(now, last, sigma, at, count, sigma_dose):  # type: ignore[no-untyped-def]
+    """Whether every voxel of the block that can count stays below _COLD_C, at both ends of the step."""
+    warm = np.int32(0)
+    for j in range(count):
+        graded = sigma[at + j] <= sigma_dose
+        warm = np.int32(warm | np.int32(graded & ((now[at + j] > _COLD_C) | (last[at + j] > _COLD_C))))
+    return warm == np.int32(0)
+
+
+@njit(**OPTIONS)
+def _cold_gain(now, last, sigma, marks, at, count, scratch, step_min, sigma_dose):  # type: ignore[no-untyped-def]
+    """`_rate` and `_unbias` for a block below _COLD_C: one exponential, rate of the middle with its curvature.
+
+    The dose grows by less than 0.4 % of a minute a minute: the effect of noise on it (to the safe
+    side) and its variance are left out.
+    """
+    for j in range(count):
+        step = now[at + j] - last[at + j]
+        middle = now[at + j] + last[at + j] - _TWO_BREAKS_C
+        middle = middle if middle > _COLDEST else _COLDEST
+        q = _F(4.0) * _LN2 * _LN2 * step * step
+        rate = _power_of_two(middle) * (_ONE + q * (_F(1.0 / 24.0) + q * _F(1.0 / 1920.0)))
+        counted = (sigma[at + j] <= sigma_dose) & ((marks[at + j] & _GRADED) != 0)
+        scratch[_GAIN + j] = rate * step_min if counted else _ZERO
+        scratch[_SPREAD + j] = _ZERO
+
+
+@njit(**OPTIONS)
 def _accumulate(dose, variance, out_dose, out_variance, at, count, scratch):  # type: ignore[no-untyped-def]
     for j in range(count):
         out_dose[at + j] = dose[at + j] + scratch[_GAIN + j]
@@ -267,13 +297,12 @@ _SIGNATURE = types.UniTuple(types.int64, 2)(
     types.UniTuple(_OUT, 4),
     types.boolean[::1],
     _MARKS_OUT,
-    types.UniTuple(types.float32, 10),
-    types.UniTuple(types.float32, 6),
+    types.UniTuple(types.float64, 16),
 )
 
 
 @njit(_SIGNATURE, **OPTIONS)
-def _pass(grid, images, maps, marks, model, outs, valid, marks_out, numbers, drift):  # type: ignore[no-untyped-def]
+def _pass(grid, images, maps, marks, model, outs, valid, marks_out, numbers):  # type: ignore[no-untyped-def]
     """One frame, arrays flat; counts the voxels that lost the temperature they had and those not finite.
 
     Positions are unsigned: a sign would cost a check for negative indices in every loop.
@@ -281,7 +310,10 @@ def _pass(grid, images, maps, marks, model, outs, valid, marks_out, numbers, dri
     image, reference = images
     last, before, dose, variance = maps
     temperature, sigma, out_dose, out_variance = outs
-    scale, noise2, share, per_floor2, t0, lead, turn, step_min, display, sigma_dose = numbers
+    scale, noise2, share, per_floor2 = _F(numbers[0]), _F(numbers[1]), _F(numbers[2]), _F(numbers[3])
+    t0, lead, turn, step_min = _F(numbers[4]), _F(numbers[5]), _F(numbers[6]), _F(numbers[7])
+    display, sigma_dose = _F(numbers[8]), _F(numbers[9])
+    drift = (_F(numbers[10]), _F(numbers[11]), _F(numbers[12]), _F(numbers[13]), _F(numbers[14]), _F(numbers[15]))
     scratch = np.empty(6 * BLOCK, np.float32)
     stepping = np.int32(1) if step_min > _ZERO else np.int32(0)
     curved = False
@@ -300,11 +332,13 @@ def _pass(grid, images, maps, marks, model, outs, valid, marks_out, numbers, dri
         lost += _temperature(last, before, temperature, at, n, scratch, t0, lead, turn, drift[0])
         _ahead(before, soon, BLOCK)
         _sigma(model, sigma, valid, at, n, scratch, display)
-        _ahead(reference, 2 * soon, BLOCK)
-        _rate(temperature, last, at, n, scratch)
-        _ahead(reference, 2 * soon + BLOCK, BLOCK)
+        _ahead(reference, 2 * soon, 2 * BLOCK)
         _ahead(sigma, soon, BLOCK)
-        _unbias(temperature, last, sigma, marks, at, n, scratch, step_min, noise2 * share, sigma_dose)
+        if _is_cold(temperature, last, sigma, at, n, sigma_dose):
+            _cold_gain(temperature, last, sigma, marks, at, n, scratch, step_min, sigma_dose)
+        else:
+            _rate(temperature, last, at, n, scratch)
+            _unbias(temperature, last, sigma, marks, at, n, scratch, step_min, noise2 * share, sigma_dose)
         _ahead(dose, soon, BLOCK)
         _ahead(variance, soon, BLOCK)
         _accumulate(dose, variance, out_dose, out_variance, at, n, scratch)
@@ -319,7 +353,9 @@ _POOL = BufferPool()
 
 def flat(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """The array as one native, C-contiguous line of `dtype`: numba misreads any other form in silence."""
-    return np.ascontiguousarray(array, dtype=np.dtype(dtype).newbyteorder("=")).reshape(-1)
+    if array.flags.c_contiguous and array.dtype == dtype and array.dtype.isnative:
+        return array.reshape(-1)
+    return np.ascontiguousarray(array, dtype=dtype).reshape(-1)
 
 
 def fused_pass(given: PassInputs) -> PassOutputs:
@@ -338,6 +374,7 @@ def fused_pass(given: PassInputs) -> PassOutputs:
         given.step_min,
         given.sigma_display_c,
         given.sigma_dose_c,
+        *given.drift_c,
     )
     lost, broken = _pass(
         (shape[1], shape[2]),
@@ -348,8 +385,7 @@ def fused_pass(given: PassInputs) -> PassOutputs:
         tuple(out.reshape(-1) for out in outs),
         valid.reshape(-1),
         marks.reshape(-1),
-        tuple(_F(number) for number in numbers),
-        tuple(_F(value) for value in given.drift_c),
+        numbers,
     )
     temperature, sigma, dose, variance = (out.view(np.float32) for out in outs)
     return PassOutputs(
@@ -359,6 +395,4 @@ def fused_pass(given: PassInputs) -> PassOutputs:
 
 def warm_up() -> None:
     """Touch the kernel once: it is compiled (or read from the cache) when this module is imported."""
-    from guidance.thermometry.golden import golden_inputs
-
     fused_pass(golden_inputs())

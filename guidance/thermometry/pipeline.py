@@ -12,7 +12,7 @@ from guidance.thermometry.baselines import BASELINES, Baseline
 from guidance.thermometry.combine import CoilCombiner, combine_echoes
 from guidance.thermometry.drift import NO_DRIFT, DriftSample
 from guidance.thermometry.faults import Fault, result_fault, same_pixels, sequence_fault
-from guidance.thermometry.frame import STATES, DoseState, ThermometryFrame
+from guidance.thermometry.frame import STATES, DoseState, SharedError, ThermometryFrame
 from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.noise import measure_noise
 from guidance.thermometry.plain import MISSED_MASK, PassInputs, PassOutputs
@@ -62,7 +62,7 @@ class ThermometryPipeline:
         self._last_s: float | None = None
         self._step_s = 0.0
         self._bridge = False
-        self._shared_c: float | NDArray[Any] = settings.t0_sigma_c
+        self._shared_c = SharedError(np.zeros((0, 0, 0), np.complex64), 0.0, settings.t0_sigma_c)
 
     def update(
         self,
@@ -207,9 +207,9 @@ class ThermometryPipeline:
             sigma_c=found.sigma_c,
             valid=found.valid,
             dose=self.dose,
-            shared_sigma_c=self._shared_c,
+            shared_error=self._shared_c,
             missed_frames_max=self.settings.missed_frames_max,
-            valid_share=float(np.mean(found.valid[tissue])),
+            valid_share=int(np.count_nonzero(found.valid & tissue)) / max(int(np.count_nonzero(tissue)), 1),
             noise=self._noise,
             drift_c=self._drift,
             warnings=self._warnings(found, last_c),
@@ -230,9 +230,7 @@ class ThermometryPipeline:
             scales = [settings.degrees_per_radian(echo) for echo in range(len(images))]
             image, reference, scale = combine_echoes(images, references, scales, last_c - settings.t0_c)
         share = 1.0 / estimates[0].averaged
-        with np.errstate(divide="ignore"):
-            noise_c = abs(scale) * self._noise * math.sqrt(share) / np.abs(reference)
-        self._shared_c = np.hypot(noise_c, settings.t0_sigma_c)
+        self._shared_c = SharedError(reference, abs(scale) * self._noise * math.sqrt(share), settings.t0_sigma_c)
         self._fit_drift(image, reference, scale, last_c)
         step_s, marks = self._step(time_s)
         return PassInputs(
@@ -307,7 +305,7 @@ class ThermometryPipeline:
             sigma_c=np.full(shape, np.inf, np.float32),
             valid=np.zeros(shape, np.bool_),
             dose=dose,
-            shared_sigma_c=self._shared_c,
+            shared_error=self._shared_c,
             missed_frames_max=self.settings.missed_frames_max,
             noise=self._noise,
             drift_c=self._drift,
