@@ -209,33 +209,34 @@ def _image(wire: b.ImageData, tags: Tags, now: int, naming: Naming) -> list[AnyM
     if pixels.ndim == 4 and pixels.shape[3] == 2 and pixels.dtype in _COMPLEX:
         pixels = pixels.view(_COMPLEX[pixels.dtype])[..., 0]
     times = _times(wire, tags, now)
-    frame_from_image_mm = frame_from_image(wire)
-    quality = quality_of(tags, STATUS)
+    if not tags:
+        frame = image_frame(wire.device_name, naming.image_frame)
+        return [Image(pixels=pixels, frame=frame, frame_from_image_mm=frame_from_image(wire), **times)]
     if tags.get(KIND) == "overlay" and pixels.shape[0] == 1 and pixels.shape[3:] == (4,) and pixels.dtype == np.uint8:
-        view = times["name"]
-        times["name"] = tags.get(NAME, view)
-        evidence = _json(tags, EVIDENCE, dict[str, int])
-        return [
-            Overlay(
-                view=view,
-                rgba=pixels[0],
-                ras_from_image_mm=frame_from_image_mm,
-                quality=quality,
-                evidence=evidence,
-                **times,
-            )
-        ]
+        return [_overlay(wire, tags, times)]
     return [
         Image(
             pixels=pixels,
             frame=tags.get(FRAME) or image_frame(times["name"], naming.image_frame),
-            frame_from_image_mm=frame_from_image_mm,
-            quality=quality,
+            frame_from_image_mm=frame_from_image(wire),
+            quality=quality_of(tags, STATUS),
             number=number_of(tags),
             tags={key: value for key, value in tags.items() if key not in RESERVED},
             **times,
         )
     ]
+
+
+def _overlay(wire: b.ImageData, tags: Tags, times: dict[str, Any]) -> Overlay:
+    view = times["name"]
+    return Overlay(
+        view=view,
+        rgba=wire.pixels[0],
+        ras_from_image_mm=frame_from_image(wire),
+        quality=quality_of(tags, STATUS),
+        evidence=_json(tags, EVIDENCE, dict[str, int]),
+        **(times | {"name": tags.get(NAME, view)}),
+    )
 
 
 def _points(wire: b.Point, tags: Tags, now: int, naming: Naming) -> list[AnyMessage]:

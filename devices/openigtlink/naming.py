@@ -57,6 +57,7 @@ def split_transform_name(name: str, fixed: str) -> tuple[str, str]:
     return (match[1], match[2]) if match else (name, fixed)
 
 
+@lru_cache(maxsize=1024)
 def image_frame(name: str, default: str) -> str:
     """The frame that an image's name ends with, or `default`."""
     match = _IMAGE_NAME.fullmatch(name)

@@ -128,9 +128,7 @@ def pose_bytes(message: Pose) -> bytes:
     _need_short(name)
     body = b.pack_columns(b.columns_from(message.fixed_from_moving))
     return (
-        write_header(
-            1, "TRANSFORM", name, timestamp_from_ns(message.device_time_ns), len(body), crc64.ecma_182(body)
-        )
+        write_header(1, "TRANSFORM", name, timestamp_from_ns(message.device_time_ns), len(body), crc64.ecma_182(body))
         + body
     )
 
@@ -160,19 +158,18 @@ def finite(values: dict[str, float]) -> dict[str, float]:
 
 def _image(message: Image, version: int) -> list[b.Wire]:
     _need_usable(message.quality, version, message.name)
-    tags = {STATUS: message.quality.upper()}
+    tags: dict[str, str] = {}
     if version == 2:
-        tags[FRAME] = message.frame
+        tags = {STATUS: message.quality.upper(), FRAME: message.frame}
         tags |= {key: value for key, value in message.tags.items() if key not in RESERVED}
-    if message.number >= 0:
-        tags[NUMBER] = str(message.number)
+        if message.number >= 0:
+            tags[NUMBER] = str(message.number)
     return [_pixels(message.pixels, message.frame_from_image_mm, _common(message.name, message, version, tags))]
 
 
 def _pixels(pixels: Any, frame_from_image_mm: Matrix, common: dict[str, Any]) -> b.ImageData:
-    part = _PARTS.get(pixels.dtype)
-    if part is not None:
-        pixels = np.ascontiguousarray(pixels)[..., np.newaxis].view(part)
+    if pixels.dtype in _PARTS:
+        pixels = np.ascontiguousarray(pixels)[..., np.newaxis].view(_PARTS[pixels.dtype])
     if not 3 <= pixels.ndim <= 4:
         raise LocalProtocolError(f"pixels of shape {pixels.shape} are not [slice, row, column]")
     size = (pixels.shape[2], pixels.shape[1], pixels.shape[0])

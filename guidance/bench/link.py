@@ -7,6 +7,7 @@ the text beside this module where a compiler and libopenigtlink-dev are there, e
 
 import contextlib
 import importlib.util
+import os
 import shutil
 import socket
 import statistics
@@ -23,39 +24,53 @@ PYIGTL_TRIPS = 5  # 20 ms each
 OURS = {"codec": "codec", "link": "link with translation and queues"}
 # ours / peer, by peer and kind: what must be reached. The codec does what the C++ library does; the
 # link's rows show beside it what translation, queues and counters at both ends cost.
-LIMITS: dict[tuple[str, str, str], float] = {
-    ("codec", "C++", "transform"): 2.5,
-    ("codec", "C++", "image"): 0.06,
-    ("codec", "C++", "volume"): 0.06,
-    **{(ours, "pyigtl", kind): 1.0 for ours in OURS for kind in KINDS},
+LIMITS: dict[tuple[str, str], float] = {
+    ("C++", "transform"): 2.5,
+    ("C++", "image"): 0.06,
+    ("C++", "volume"): 0.06,
+    **{("pyigtl", kind): 1.0 for kind in KINDS},
 }
+PLACES = ("unpinned", "pinned")  # pinned: the echo on one core and the ping on another, where there are two
 _SOURCE = Path(__file__).with_name("igtl_pingpong.cxx")
 
 
 def rows(quick: bool) -> list[dict[str, Any]]:
     """Median round trip of each size beside each peer that is installed; one row a size and peer."""
+    places = PLACES[: min(len(os.sched_getaffinity(0)), 2)]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        ends = {name: stack.enter_context(_pair(command)) for name, command in _commands(Path(folder)).items()}
-        trips: dict[tuple[str, str], list[int]] = {(name, kind): [] for name in ends for kind in KINDS}
+        commands = _commands(Path(folder))
+        ends = {
+            (name, place): stack.enter_context(_pair(command, pinned=place == "pinned"))
+            for name, command in commands.items()
+            for place in places
+        }
+        trips: dict[tuple[str, str, str], list[int]] = {(*end, kind): [] for end in ends for kind in KINDS}
         for turn in range(3 if quick else 12):
             for kind, count in TRIPS.items():
-                for name, end in ends.items():
+                for (name, place), end in ends.items():
                     found = _ask(end, kind, PYIGTL_TRIPS if name == "pyigtl" else count)
                     if turn:  # the first turn warms up
-                        trips[name, kind] += found
+                        trips[name, place, kind] += found
     medians = {key: statistics.median(found) / 1e6 for key, found in trips.items()}
-    return [_row(kind, ours, name, medians) for kind in KINDS for ours in OURS for name in ends if name not in OURS]
+    return [
+        _row(kind, ours, name, place, medians)
+        for kind in KINDS
+        for place in places
+        for ours in OURS
+        for name in commands
+        if name not in OURS
+    ]
 
 
-def _row(kind: str, ours: str, peer: str, medians: dict[tuple[str, str], float]) -> dict[str, Any]:
-    ratio = medians[ours, kind] / medians[peer, kind]
-    limit = LIMITS.get((ours, peer, kind))
+def _row(kind: str, ours: str, peer: str, place: str, medians: dict[tuple[str, str, str], float]) -> dict[str, Any]:
+    ratio = medians[ours, place, kind] / medians[peer, place, kind]
+    limit = LIMITS.get((peer, kind))
     return {
         "name": f"round trip p50, {OURS[ours]}",
-        "size": KINDS[kind],
-        "ours_ms": medians[ours, kind],
+        "size": f"{KINDS[kind]}, {place}",
+        "ours_ms": medians[ours, place, kind],
         "peer": peer,
-        "peer_ms": medians[peer, kind],
+        "peer_ms": medians[peer, place, kind],
         "ratio": ratio,
         "limit": limit,
         "ok": None if limit is None else ratio <= limit,
@@ -86,8 +101,9 @@ def _compile(folder: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _pair(command: list[str]) -> Iterator[subprocess.Popen[str]]:
-    """An echo and a ping connected to each other; the ping is what is asked."""
+def _pair(command: list[str], pinned: bool) -> Iterator[subprocess.Popen[str]]:
+    """An echo and a ping connected to each other, pinned to two cores or left alone; the ping is what is asked."""
+    cores = sorted(os.sched_getaffinity(0))[:2]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
@@ -95,11 +111,15 @@ def _pair(command: list[str]) -> Iterator[subprocess.Popen[str]]:
         quiet = subprocess.DEVNULL
         echo = subprocess.Popen([*command, "echo", port], stdout=quiet, stderr=quiet)
         stack.callback(_end, echo)
+        if pinned:
+            os.sched_setaffinity(echo.pid, cores[:1])
         _wait_for(int(port))
         ping = subprocess.Popen(
             [*command, "ping", port], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True
         )
         stack.callback(_end, ping)
+        if pinned:
+            os.sched_setaffinity(ping.pid, cores[1:])
         yield ping
 
 

@@ -27,7 +27,7 @@ def sample(kind: str) -> AnyMessage:
     """The message of one size."""
     if kind == "transform":
         return Pose(name="ProbeToTracker", moving="Probe", fixed="Tracker", fixed_from_moving=np.eye(4))
-    pixels = np.zeros(SIZES[kind], np.float32 if kind == "volume" else np.uint8)
+    pixels = np.ones(SIZES[kind], np.float32 if kind == "volume" else np.uint8)  # zeros would be no memory at all
     return Image(name="ProbeToTracker", pixels=pixels, frame="RAS", frame_from_image_mm=np.eye(4))
 
 

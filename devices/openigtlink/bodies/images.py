@@ -24,12 +24,19 @@ def native(pixels: NDArray[Any]) -> NDArray[Any]:
 
     Compiled kernels misread foreign byte order silently and compile anew for unaligned arrays.
     """
-    if not (pixels.dtype.isnative and pixels.flags.aligned and pixels.flags.c_contiguous):
+    flags = pixels.flags
+    if not (pixels.dtype.isnative and flags.aligned and flags.c_contiguous):
         pixels = np.require(pixels, pixels.dtype.newbyteorder("="), ["C", "A"])
-    elif pixels.flags.writeable:
+    elif flags.writeable:
         pixels = pixels.view()
-    pixels.flags.writeable = False
+    pixels.setflags(write=False)
     return pixels
+
+
+def _need_inside(type_name: str, size: Triple, offset: Triple, part: Triple) -> None:
+    for whole, start, extent in zip(size, offset, part, strict=True):
+        if not extent or start + extent > whole:
+            refuse(type_name, f"sub-volume {part} at {offset} does not lie in a volume of {size}")
 
 
 class ImageData(Wire, frozen=True, kw_only=True, eq=False):
@@ -65,13 +72,12 @@ class ImageData(Wire, frozen=True, kw_only=True, eq=False):
                 f"version {version}, {components} components of scalar type {scalar}, byte order {endian}, "
                 f"coordinates {coordinates}: not an image",
             )
-        for whole, start, extent in zip(size, offset, part, strict=True):
-            if not extent or start + extent > whole:
-                refuse(type_name, f"sub-volume {part} at {offset} does not lie in a volume of {size}")
+        if part != size or offset != (0, 0, 0) or 0 in size:
+            _need_inside(type_name, size, offset, part)
         need_finite(type_name, columns)
         need_size(type_name, content, IMAGE_HEADER.size + part[0] * part[1] * part[2] * components * dtype.itemsize)
         shape = (part[2], part[1], part[0]) if components == 1 else (part[2], part[1], part[0], components)
-        pixels = np.frombuffer(content, dtype, offset=IMAGE_HEADER.size).reshape(shape)
+        pixels: NDArray[Any] = np.ndarray(shape, dtype, content, IMAGE_HEADER.size)
         return cls(
             pixels=native(pixels),
             columns=columns,
@@ -98,4 +104,4 @@ class ImageData(Wire, frozen=True, kw_only=True, eq=False):
             *self.size, *self.columns, *self.offset, i, j, k,
         )  # fmt: skip
         wire = np.ascontiguousarray(self.pixels, _DTYPES[self.endian, scalar])
-        return [head, wire.reshape(-1).view(np.uint8).data]
+        return [head, wire.data.cast("B") if wire.dtype.isnative else wire.reshape(-1).view(np.uint8).data]

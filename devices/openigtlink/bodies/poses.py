@@ -23,8 +23,12 @@ _POSITION = {size: struct.Struct(f">{size // 4}f") for size in (12, 24, 28)}
 def matrix_from(columns: tuple[float, ...]) -> Matrix:
     """(4, 4) matrix of the 12 numbers on the wire: three axes and the origin, column by column."""
     a, b, c, d, e, f, g, h, i, x, y, z = columns
-    rows = bytearray(_MATRIX.pack(a, d, g, x, b, e, h, y, c, f, i, z, 0.0, 0.0, 0.0, 1.0))
-    return np.ndarray((4, 4), _FLOAT64, rows)  # a third of what np.array takes
+    return matrix_of(a, d, g, x, b, e, h, y, c, f, i, z)
+
+
+def matrix_of(*rows: float) -> Matrix:
+    """(4, 4) of the 12 numbers of its upper rows: a third of the time of np.array."""
+    return np.ndarray((4, 4), _FLOAT64, bytearray(_MATRIX.pack(*rows, 0.0, 0.0, 0.0, 1.0)))
 
 
 def columns_from(matrix: Matrix) -> tuple[float, ...]:
