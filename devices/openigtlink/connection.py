@@ -32,7 +32,7 @@ class Connection(asyncio.BufferedProtocol):
         self.reason = ""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
-        self._decoder = Decoder(settings.limits, link.budget)
+        self._decoder = Decoder(settings.limits, link.budget, allow_lost=True)
         self._queue = SendQueue(settings.queue_bytes)
         self._transport: asyncio.Transport | None = None
         self._paused = False

@@ -16,6 +16,7 @@ class StreamCounters:
     dropped: int = 0
     withheld: int = 0
     rejected: int = 0
+    unusable: int = 0  # received with a quality that is not OK: lost, invalid
     gaps: int = 0
     age_ns: int = 0
     jitter_ns: int = 0

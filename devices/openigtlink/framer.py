@@ -14,7 +14,7 @@ import numpy as np
 from fastcrc import crc64
 
 from devices.errors import LocalProtocolError, RemoteProtocolError
-from devices.openigtlink.bodies import BODIES, EMPTY_MEANS_EMPTY, NoData, Opaque, Wire
+from devices.openigtlink.bodies import BODIES, EMPTY_MEANS_EMPTY, NoData, NotFiniteError, Opaque, Wire, without_lost
 from devices.openigtlink.bodies.base import Buffer
 from devices.openigtlink.bodies.images import IMAGE_HEADER
 from devices.openigtlink.header import (
@@ -80,10 +80,15 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Decoder:
-    """Turns one peer's byte stream into messages. Raises RemoteProtocolError and nothing else."""
+    """Turns one peer's byte stream into messages. Raises RemoteProtocolError and nothing else.
 
-    def __init__(self, limits: Limits | None = None, budget: Budget | None = None) -> None:
+    A pose that is not finite is such an error, unless `allow_lost`: then it comes as the identity and is
+    named in `lost` of its message, because some trackers say so that a tool is out of view.
+    """
+
+    def __init__(self, limits: Limits | None = None, budget: Budget | None = None, *, allow_lost: bool = False) -> None:
         self._limits = limits or Limits()
+        self._allow_lost = allow_lost
         self._budget = budget or Budget()
         self._small = bytearray(_SMALL)
         self._view = memoryview(self._small)
@@ -217,12 +222,21 @@ class Decoder:
             "wire_bytes": HEADER_SIZE + header.body_size,
         }
         if header.version == 1:
-            return read_content(header.type_name, body, common)
+            return self._read_content(header.type_name, body, common)
         trailer = read_extended(body, self._limits.metadata_keys, self._limits.metadata_bytes)
         common["header_version"] = 2
         common["message_id"] = trailer.message_id
         common["metadata"] = trailer.metadata
-        return read_content(header.type_name, body[EXTENDED.size : trailer.content_end], common)
+        return self._read_content(header.type_name, body[EXTENDED.size : trailer.content_end], common)
+
+    def _read_content(self, type_name: str, content: memoryview, common: dict[str, Any]) -> Wire:
+        try:
+            return read_content(type_name, content, common)
+        except NotFiniteError:
+            mended = without_lost(type_name, content) if self._allow_lost else None
+            if mended is None:
+                raise
+            return read_content(type_name, mended[0], common | {"lost": mended[1]})
 
 
 def _aligned(size: int, version: int) -> memoryview:

@@ -14,6 +14,10 @@
 | BIND | the messages of its children |
 | answers to queries, "no data" | nothing |
 | any other type | Unknown |
+
+A pose without numbers (NaN, infinite: what some trackers send of a tool that is out of view) is a Pose of
+quality MISSING whose matrix is the identity. To close the peer would take its other tools away as well, in
+a loop of reconnections; to leave the message out would hide the loss until the pose is stale.
 """
 
 from collections.abc import Callable
@@ -62,6 +66,7 @@ from devices.openigtlink.naming import (
     quality_of,
     split_transform_name,
 )
+from devices.quality import Quality
 
 Tags = dict[str, str]
 _EMPTY: Tags = {}
@@ -99,10 +104,11 @@ def _transform(wire: b.Transform, tags: Tags, now: int, naming: Naming) -> list[
                 moving=moving,
                 fixed=fixed,
                 fixed_from_moving=wire.matrix,
+                quality=Quality.MISSING if wire.lost else Quality.OK,
             )
         ]
     times = _times(wire, tags, now)
-    quality = quality_of(tags, TRANSFORM_STATUS, STATUS, f"{times['name']}TransformStatus", TRANSFORM_VALID)
+    quality = _quality(wire, 0, tags, TRANSFORM_STATUS, STATUS, f"{times['name']}TransformStatus", TRANSFORM_VALID)
     if tags.get(KIND) == "guided_pose":
         times["name"] = tags.get(NAME, times["name"])
         return [
@@ -126,6 +132,11 @@ def _transform(wire: b.Transform, tags: Tags, now: int, naming: Naming) -> list[
             **times,
         )
     ]
+
+
+def _quality(wire: b.PoseWire, index: int, tags: Tags, *keys: str) -> Quality:
+    """MISSING where the pose has no numbers, else what the tags say."""
+    return Quality.MISSING if index in wire.lost else quality_of(tags, *keys)
 
 
 def _json(tags: Tags, key: str, kind: Any) -> Any:
@@ -159,10 +170,11 @@ def matrix_from_quaternion(position_mm: tuple[float, ...], quaternion: tuple[flo
 def _position(wire: b.Position, tags: Tags, now: int, naming: Naming) -> list[AnyMessage]:
     times = _times(wire, tags, now)
     moving, fixed = split_transform_name(times["name"], naming.pose_frame)
-    if not wire.quaternion:
+    if not wire.quaternion and not wire.lost:
         return [_one_point(times, moving, tags.get(FRAME, fixed), wire.position_mm)]
-    matrix = matrix_from_quaternion(wire.position_mm, wire.quaternion, f"{wire.type_name} {times['name']!r}")
-    quality = quality_of(tags, TRANSFORM_STATUS, STATUS)
+    quaternion = wire.quaternion or (0.0, 0.0, 0.0)
+    matrix = matrix_from_quaternion(wire.position_mm, quaternion, f"{wire.type_name} {times['name']!r}")
+    quality = _quality(wire, 0, tags, TRANSFORM_STATUS, STATUS)
     number = number_of(tags)
     return [Pose(moving=moving, fixed=fixed, fixed_from_moving=matrix, quality=quality, number=number, **times)]
 
@@ -184,10 +196,10 @@ def _tracking(
             matrix = matrix_from_quaternion(element.position_mm, element.quaternion, f"QTDATA tool {name!r}")
         else:
             matrix = b.matrix_from(element.columns)
-        if element.kind == 3:
+        if element.kind == 3 and index not in wire.lost:
             found.append(_one_point(times, moving, fixed, tuple(matrix[:3, 3])))
             continue
-        quality = quality_of(tags, f"{name}Status", f"{name}TransformStatus", TRANSFORM_STATUS)
+        quality = _quality(wire, index, tags, f"{name}Status", f"{name}TransformStatus", TRANSFORM_STATUS)
         number = number_of(tags)
         found.append(
             Pose(moving=moving, fixed=fixed, fixed_from_moving=matrix, quality=quality, number=number, **times)

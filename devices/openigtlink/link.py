@@ -285,10 +285,12 @@ class OpenIGTLinkLink:
             if not isinstance(message, Command) or self._takes(connection, message):
                 self._on_message(message)
             stream.arrived(wire.wire_bytes, now_ns, message.device_time_ns)  # books after business: nobody waits
-            if isinstance(message, _NUMBERED) and message.number >= 0:
-                gaps = stream.numbered(message.number)
-                counters.gaps += gaps
-                self.counters.gaps += gaps
+            if isinstance(message, _NUMBERED):
+                stream.unusable += not message.quality.usable
+                if message.number >= 0:
+                    gaps = stream.numbered(message.number)
+                    counters.gaps += gaps
+                    self.counters.gaps += gaps
 
     def _takes(self, connection: Connection, command: Command) -> bool:
         """True where a command goes on to the room; the question for devices is answered here."""

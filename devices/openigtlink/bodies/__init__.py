@@ -1,6 +1,6 @@
 """The wire types by the name in their header. A name that is not here is kept opaque."""
 
-from devices.openigtlink.bodies.base import NoData, Opaque, Wire
+from devices.openigtlink.bodies.base import NoData, NotFiniteError, Opaque, Wire
 from devices.openigtlink.bodies.catalogues import (
     ColorTable,
     ImageMeta,
@@ -20,6 +20,7 @@ from devices.openigtlink.bodies.geometry import (
 )
 from devices.openigtlink.bodies.images import ImageData
 from devices.openigtlink.bodies.poses import (
+    PoseWire,
     Position,
     QuaternionElement,
     QuaternionTrackingData,
@@ -29,6 +30,7 @@ from devices.openigtlink.bodies.poses import (
     columns_from,
     matrix_from,
     pack_columns,
+    without_lost,
 )
 from devices.openigtlink.bodies.queries import ANSWER_TYPES, QUERY_TYPES, Answer, Query
 from devices.openigtlink.bodies.values import ArrayData, Bind, Child, SensorData
@@ -67,8 +69,8 @@ EMPTY_MEANS_EMPTY = frozenset({"TDATA", "QTDATA", "IMGMETA", "LBMETA", "VIDEOMET
 __all__ = [
     "ANSWER_TYPES", "BODIES", "EMPTY_MEANS_EMPTY", "QUERY_TYPES", "Answer", "ArrayData", "Bind", "Capability",
     "Child", "ColorTable", "CommandData", "ImageData", "ImageMeta", "ImageMetaElement", "LabelMeta",
-    "LabelMetaElement", "NoData", "Opaque", "Point", "PointElement", "PolyAttribute", "PolyData", "Position",
-    "QuaternionElement", "QuaternionTrackingData", "Query", "SensorData", "StatusData", "StringData",
-    "TrackingData", "TrackingElement", "Trajectory", "TrajectoryElement", "Transform", "VideoMeta",
-    "VideoMetaElement", "Wire", "columns_from", "matrix_from", "pack_columns",
+    "LabelMetaElement", "NoData", "NotFiniteError", "Opaque", "Point", "PointElement", "PolyAttribute", "PolyData",
+    "PoseWire", "Position", "QuaternionElement", "QuaternionTrackingData", "Query", "SensorData", "StatusData",
+    "StringData", "TrackingData", "TrackingElement", "Trajectory", "TrajectoryElement", "Transform", "VideoMeta",
+    "VideoMetaElement", "Wire", "columns_from", "matrix_from", "pack_columns", "without_lost",
 ]  # fmt: skip

@@ -100,10 +100,14 @@ def need_size(type_name: str, content: memoryview, size: int) -> None:
         refuse(type_name, f"content of {len(content)} bytes, must be {size}")
 
 
+class NotFiniteError(RemoteProtocolError):
+    """The message is whole, but a coordinate in it is no number."""
+
+
 def need_finite(type_name: str, values: Iterable[float]) -> None:
     """Refuse NaN and infinity: a sum of float32 cannot overflow float64, so one test finds both."""
     if not isfinite(sum(values)):
-        refuse(type_name, "a coordinate is NaN or infinite")
+        raise NotFiniteError(f"{type_name}: a coordinate is NaN or infinite")
 
 
 def can_be_sent(values: Iterable[float]) -> None:

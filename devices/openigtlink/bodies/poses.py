@@ -47,7 +47,13 @@ def pack_columns(columns: tuple[float, ...]) -> bytes:
         raise LocalProtocolError(f"a pose cannot be sent: {fault}") from fault
 
 
-class Transform(Wire, frozen=True, kw_only=True, eq=False):
+class PoseWire(Wire, frozen=True, kw_only=True, eq=False):
+    """A message of poses. `lost` are the places in it of tools without numbers: there stands the identity."""
+
+    lost: frozenset[int] = frozenset()
+
+
+class Transform(PoseWire, frozen=True, kw_only=True, eq=False):
     """TRANSFORM: a pose as 12 float32, three axes then the origin in mm."""
 
     TYPE: ClassVar[str] = "TRANSFORM"
@@ -73,7 +79,7 @@ class Transform(Wire, frozen=True, kw_only=True, eq=False):
         return [pack_columns(self.columns)]
 
 
-class Position(Wire, frozen=True, kw_only=True, eq=False):
+class Position(PoseWire, frozen=True, kw_only=True, eq=False):
     """POSITION or QTRANS: a point in mm and, unless left out, a quaternion (x, y, z, w) or (x, y, z)."""
 
     TYPE: ClassVar[str] = "POSITION"
@@ -114,7 +120,7 @@ class TrackingElement(msgspec.Struct, frozen=True):
     reserved: int = 0
 
 
-class TrackingData(Wire, frozen=True, kw_only=True, eq=False):
+class TrackingData(PoseWire, frozen=True, kw_only=True, eq=False):
     """TDATA: poses of several tools at one time."""
 
     TYPE: ClassVar[str] = "TDATA"
@@ -150,7 +156,7 @@ class QuaternionElement(msgspec.Struct, frozen=True):
     reserved: int = 0
 
 
-class QuaternionTrackingData(Wire, frozen=True, kw_only=True, eq=False):
+class QuaternionTrackingData(PoseWire, frozen=True, kw_only=True, eq=False):
     """QTDATA: as TDATA with quaternions."""
 
     TYPE: ClassVar[str] = "QTDATA"
@@ -176,6 +182,36 @@ class QuaternionTrackingData(Wire, frozen=True, kw_only=True, eq=False):
             _QTDATA.pack(write_name(e.name, 20, "QTDATA tool"), e.kind, e.reserved, *e.position_mm, *e.quaternion)
             for e in self.elements
         ]
+
+
+# Where the numbers stand in a content: (offset, numbers, size of an element); 0 numbers = the whole content.
+_NUMBERS = {"TRANSFORM": (0, 12, 48), "POSITION": (0, 0, 0), "QTRANS": (0, 0, 0), "TDATA": (22, 12, 70),
+            "QTDATA": (22, 7, 50)}  # fmt: skip
+_IDENTITY = {
+    3: struct.pack(">3f", 0, 0, 0),
+    6: struct.pack(">6f", 0, 0, 0, 0, 0, 0),
+    7: struct.pack(">7f", 0, 0, 0, 0, 0, 0, 1),
+    12: struct.pack(">12f", 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0),
+}
+
+
+def without_lost(type_name: str, content: memoryview) -> tuple[memoryview, frozenset[int]] | None:
+    """The content with the identity for every pose that is not finite, and the places of those poses.
+
+    Some trackers say NaN where a tool is out of view. None where the type has no poses.
+    """
+    if type_name not in _NUMBERS:
+        return None
+    offset, numbers, size = _NUMBERS[type_name]
+    numbers, size = numbers or len(content) // 4, size or len(content)
+    whole, lost = bytearray(content), set[int]()
+    for index in range(len(content) // size):
+        start = index * size + offset
+        values = np.frombuffer(content, ">f4", numbers, start)
+        if not np.isfinite(values).all():
+            whole[start : start + 4 * numbers] = _IDENTITY[numbers]
+            lost.add(index)
+    return memoryview(bytes(whole)), frozenset(lost)
 
 
 def _need_kind(type_name: str, kind: int) -> None:
