@@ -17,6 +17,7 @@ import aiomqtt
 import msgspec
 
 from devices.clock import Clock
+from devices.counters import LinkRow, StreamCounters, stream_row
 from devices.errors import LocalProtocolError, RemoteProtocolError
 from devices.messages import Alert, AnyMessage
 from devices.mqtt import alerts
@@ -26,6 +27,8 @@ from devices.mqtt.settings import MqttSettings, check_secure, read_password, tls
 WINDOW = 64  # alerts on their way to the broker at once
 CONNECT_S = 1.0  # for the TCP connection; it runs in a thread that cannot be cancelled
 LEAVE_S = 2.0  # for telling what is pending and saying goodbye
+WAITING_SHOWN = 10_000  # counted no further
+TOPICS = 1024  # of followed rooms that are counted apart
 INCOMING = 4096  # messages that may wait for us
 
 Publication = tuple[str, bytes, bool]  # topic, payload, retained
@@ -57,6 +60,9 @@ class MqttLink:
         self._ask_topic = alerts.ask_topic(settings.room)
         self._followed = {f"{alerts.room_topic(room)}/": room for room in settings.follow}
         self.counters: Counter[str] = Counter()
+        self._alerts = StreamCounters()  # ours, confirmed by the broker
+        self._heard: dict[str, StreamCounters] = {}  # by topic
+        self._up = False
 
     @property
     def address(self) -> str:
@@ -68,8 +74,35 @@ class MqttLink:
         if not isinstance(message, Alert):
             raise LocalProtocolError(f"the MQTT link tells alerts, not a {type(message).__name__}")
         if dropped := self._outbox.add(message):
+            self._alerts.dropped += dropped
             self._on_loss("alerts", dropped, "the outbox is full; the oldest unconfirmed alert is gone")
         self._wake.set()
+
+    def describe(self) -> LinkRow:
+        """The link as seen from outside; `waiting` alerts are not confirmed by the broker yet."""
+        counters = self.counters
+        heard = [stream_row(self.address, topic, "in", stream) for topic, stream in self._heard.items()]
+        return LinkRow(
+            kind="mqtt",
+            address=self.address,
+            secured=self._settings.tls is not None,
+            peers=[self.address] if self._up else [],
+            received=counters["received"],
+            sent=counters["sent"],
+            dropped=self._alerts.dropped,
+            rejected=counters["rejected"],
+            gaps=0,
+            queued_bytes=0,
+            streams=[stream_row(self.address, "alerts", "out", self._alerts), *heard],
+            more={
+                "waiting": len(self._outbox.pending(WAITING_SHOWN)),
+                **{name: counters[name] for name in ("told_again", "cleared", "connects")},
+            },
+        )
+
+    def _stream(self, topic: str) -> StreamCounters:
+        key = topic if topic in self._heard or len(self._heard) < TOPICS else "(others)"
+        return self._heard.setdefault(key, StreamCounters())
 
     async def start(self) -> None:
         """Begin to connect, for as long as it takes; LocalProtocolError for bad files or plain text off loopback."""
@@ -100,12 +133,14 @@ class MqttLink:
             client = self._make_client()
             try:
                 async with client:
+                    self._up = True
                     self.counters["connects"] += 1
                     self._on_change(True, self.address, "connected")
                     await self._serve(client)
             except aiomqtt.MqttError as fault:
                 self._on_change(False, self.address, str(fault))
             finally:
+                self._up = False
                 await _abandon(client)
             pause_s = self._settings.retry_first_s if self.counters["connects"] > connects else pause_s * 2
             pause_s = min(pause_s, self._settings.retry_most_s)
@@ -176,6 +211,8 @@ class MqttLink:
         await self._publish(client, [*map(self._current, newest), *map(self._logged, batch)])
         self._outbox.confirm(batch[-1].sequence)
         self.counters["sent"] += len(batch)
+        self._alerts.sent += len(batch)
+        self._alerts.bytes += sum(len(self._payload(alert)) for alert in batch)
 
     def _tell_since(self, sequence: int) -> None:
         """Queue what was confirmed after `sequence` to be told again; what is queued already stays."""
@@ -250,6 +287,7 @@ class MqttLink:
                 self._hear_followed(topic, payload)
         except RemoteProtocolError as fault:
             self.counters["rejected"] += 1
+            self._stream(topic).rejected += 1
             self._on_loss(topic, 1, str(fault))
 
     def _hear_followed(self, topic: str, payload: bytes) -> None:
@@ -263,8 +301,10 @@ class MqttLink:
             message = alerts.decode_alert(payload).alert
             if (message.room, alerts.current_topic(room, message.name)) != (room, topic):
                 raise RemoteProtocolError(f"{topic} carries alert {message.name!r} of room {message.room!r}")
-        msgspec.structs.force_setattr(message, "receive_time_ns", self._clock.now_ns())  # nobody else holds it yet
+        now_ns = self._clock.now_ns()
+        msgspec.structs.force_setattr(message, "receive_time_ns", now_ns)  # nobody else holds it yet
         self.counters["received"] += 1
+        self._stream(topic).arrived(len(payload), now_ns, message.device_time_ns)
         self._on_message(message)
 
 

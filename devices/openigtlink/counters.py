@@ -3,49 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-_SMOOTHING = 16
-
-
-@dataclass(slots=True)
-class StreamCounters:
-    """Of one stream: what came and went, and how steadily. Ages and jitter in ns; age needs a device time."""
-
-    received: int = 0
-    sent: int = 0
-    bytes: int = 0
-    dropped: int = 0
-    withheld: int = 0
-    rejected: int = 0
-    unusable: int = 0  # received with a quality that is not OK: lost, invalid
-    gaps: int = 0
-    age_ns: int = 0
-    jitter_ns: int = 0
-    period_ns: int = 0
-    last_receive_ns: int = 0
-    _number: int = -1
-
-    def arrived(self, size: int, receive_time_ns: int, device_time_ns: int) -> None:
-        """Count a message and follow its period: jitter is the smoothed distance from the smoothed period."""
-        self.received += 1
-        self.bytes += size
-        if self.last_receive_ns:
-            period = receive_time_ns - self.last_receive_ns
-            if self.period_ns:
-                off = period - self.period_ns
-                self.jitter_ns += (abs(off) - self.jitter_ns) // _SMOOTHING
-                self.period_ns += off // _SMOOTHING
-            else:
-                self.period_ns = period
-        self.last_receive_ns = receive_time_ns
-        if device_time_ns:
-            self.age_ns = receive_time_ns - device_time_ns
-
-    def numbered(self, number: int) -> int:
-        """Count and return the samples that are missing before `number`."""
-        missing = number - self._number - 1 if number > self._number >= 0 else 0
-        self.gaps += missing
-        self._number = number
-        return missing
+from devices.counters import StreamCounters, StreamRow, stream_row
 
 
 @dataclass(slots=True)
@@ -79,6 +37,11 @@ class PeerCounters:
     def outgoing_stream(self, name: str) -> StreamCounters:
         """The counters of an outgoing stream, made when first asked for."""
         return _of(self.outgoing, name)
+
+    def rows(self, peer: str) -> list[StreamRow]:
+        """Every stream of this peer in the common form."""
+        rows = [stream_row(peer, name, "in", counters) for name, counters in self.streams.items()]
+        return rows + [stream_row(peer, name, "out", counters) for name, counters in self.outgoing.items()]
 
 
 def _of(streams: dict[str, StreamCounters], name: str) -> StreamCounters:

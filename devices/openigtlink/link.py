@@ -21,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from devices.clock import Clock
+from devices.counters import LinkRow
 from devices.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from devices.messages import Alert, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose, Reading, Unknown
 from devices.openigtlink import answers
@@ -147,6 +148,24 @@ class OpenIGTLinkLink:
             self._bundle(connection, message, now_s)
             return False
         return connection.subscriptions.admits(message, now_s)
+
+    def describe(self) -> LinkRow:
+        """The link as seen from outside: totals, and every stream of every peer that is connected now."""
+        totals = self.counters
+        return LinkRow(
+            kind="openigtlink",
+            address=f"{self.address[0]}:{self.address[1]}",
+            secured=self.settings.tls is not None,
+            peers=list(self.peers),
+            received=totals.received,
+            sent=totals.sent,
+            dropped=totals.dropped,
+            rejected=totals.rejected,
+            gaps=totals.gaps,
+            queued_bytes=self._in_flight(),
+            streams=[row for peer, counters in totals.peers.items() for row in counters.rows(peer)],
+            more={"withheld": totals.withheld, "connected": totals.connected, "refused": totals.refused},
+        )
 
     def _remember(self, message: AnyMessage) -> None:
         subject, name = SUBJECT.get(type(message)), message.name

@@ -8,13 +8,16 @@ import asyncio
 import secrets
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator
+from typing import Literal
+from urllib.parse import unquote
 
 import msgspec
 import zmq
 
 from devices.clock import Clock
+from devices.counters import LinkRow, StreamCounters, stream_row
 from devices.errors import DeviceError, LocalProtocolError, RemoteProtocolError
-from devices.messages import Acknowledgement, AnyMessage, Command, Image, Overlay
+from devices.messages import Acknowledgement, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose
 from devices.packing import Buffer
 from devices.zeromq.commands import Executor, Issuer
 from devices.zeromq.framing import Header, from_parts, kind_of, room_prefix, to_parts, topic_of
@@ -26,6 +29,9 @@ READ_AT_ONCE = 64  # messages per turn of the loop
 STREAMS = 4096  # topics whose numbering is remembered
 NO_COPY_BYTES = 64 * 1024  # smaller parts are cheaper to copy
 IMAGES = (Image, Overlay)
+OTHERS = "(others)"  # where streams beyond `STREAMS` are counted together
+Direction = Literal["in", "out"]
+WITH_QUALITY = (Pose, Image, GuidedPose, Overlay, Metrics)
 ON_COMMAND_CHANNEL = (Command, Acknowledgement)
 
 
@@ -61,6 +67,7 @@ class ZeroMQLink:
         self._timer: asyncio.TimerHandle | None = None
         self.addresses: dict[str, str] = {}  # socket name -> endpoint with its real port
         self.counters: Counter[str] = Counter()
+        self._streams: dict[tuple[Direction, str], StreamCounters] = {}
 
     @property
     def address(self) -> str:
@@ -163,7 +170,32 @@ class ZeroMQLink:
                 raise
             return False
         self.counters["sent"] += 1
+        stream = self._stream("out", f"{kind_of(message)}/{message.name}")
+        stream.sent += 1
+        stream.bytes += sum(map(len, parts))
         return True
+
+    def _stream(self, direction: Direction, name: str) -> StreamCounters:
+        key = (direction, name if len(self._streams) < STREAMS else OTHERS)
+        return self._streams.get((direction, name)) or self._streams.setdefault(key, StreamCounters())
+
+    def describe(self) -> LinkRow:
+        """The link as seen from outside: totals, sockets with their peers, every stream."""
+        counters = self.counters
+        return LinkRow(
+            kind="zeromq",
+            address=self.address,
+            secured=self._settings.curve is not None,
+            peers=[watch.described for watch in self._watches],
+            received=counters["received"],
+            sent=counters["sent"],
+            dropped=counters["dropped"],
+            rejected=counters["rejected"],
+            gaps=sum(stream.gaps for stream in self._streams.values()),
+            queued_bytes=0,
+            streams=[stream_row("", name, direction, row) for (direction, name), row in self._streams.items()],
+            more={name: counters[name] for name in ("superseded", "unanswered")},
+        )
 
     def _ask(self) -> None:
         due, given_up = self._issuer.due(self._clock.now_ns())
@@ -209,19 +241,21 @@ class ZeroMQLink:
         for topic, (skipped, parts) in waiting.items():
             if skipped:
                 self._lose(topic, skipped, "newer ones were waiting", "superseded")
+                kind_and_name = topic.removeprefix(room_prefix(self._settings.room))
+                self._stream("in", unquote(kind_and_name)).dropped += skipped
             self._take(name, parts, skipped)
 
     def _take(self, name: str, parts: list[Buffer], skipped: int = 0) -> None:
         header = self._decode(name, parts, _is_data)
         if header is not None:
             self._count_gap(header, skipped)
-            self._deliver(header.message)
+            self._deliver(header.message, sum(map(len, parts)))
 
     def _read_answers(self, name: str, socket: Socket) -> None:
         for parts in self._receive(socket):
             header = self._decode(name, parts, _is_answer)
             if header is not None and isinstance(header.message, Acknowledgement) and self._issuer.hear(header.message):
-                self._deliver(header.message)
+                self._deliver(header.message, sum(map(len, parts)))
 
     def _read_commands(self, name: str, socket: Socket) -> None:
         for route, *parts in self._receive(socket):
@@ -232,7 +266,7 @@ class ZeroMQLink:
             if answer is not None:
                 self._reply(socket, bytes(route), answer)
             if new:
-                self._deliver(header.message)
+                self._deliver(header.message, sum(map(len, parts)))
 
     def _receive(self, socket: Socket) -> Iterator[list[Buffer]]:
         """Up to `READ_AT_ONCE` multipart messages; the rest comes in the next turn of the loop."""
@@ -250,6 +284,7 @@ class ZeroMQLink:
                 raise RemoteProtocolError(f"a {kind_of(header.message)} does not belong on {name}")
         except RemoteProtocolError as fault:
             self._lose(name, 1, str(fault), "rejected")
+            self._stream("in", name).rejected += 1
             return None
         return header
 
@@ -262,11 +297,16 @@ class ZeroMQLink:
         if len(self._seen) > STREAMS:
             self._seen.popitem(last=False)
         if (missing := header.number - last - 1 - skipped) > 0:
+            self._stream("in", key[1]).gaps += missing
             self._lose(key[1], missing, "numbers are missing: a queue on the way was full", "dropped")
 
-    def _deliver(self, message: AnyMessage) -> None:
-        msgspec.structs.force_setattr(message, "receive_time_ns", self._clock.now_ns())  # nobody else holds it yet
+    def _deliver(self, message: AnyMessage, size: int) -> None:
+        now_ns = self._clock.now_ns()
+        msgspec.structs.force_setattr(message, "receive_time_ns", now_ns)  # nobody else holds it yet
         self.counters["received"] += 1
+        stream = self._stream("in", f"{kind_of(message)}/{message.name}")
+        stream.arrived(size, now_ns, message.device_time_ns)
+        stream.unusable += isinstance(message, WITH_QUALITY) and not message.quality.usable
         self._on_message(message)
 
     def _lose(self, stream: str, count: int, reason: str, counter: str) -> None:

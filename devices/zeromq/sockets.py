@@ -171,6 +171,11 @@ class Watch:
             self.peers -= 1
             self._on_change(False, self._label, f"a peer left, {self.peers} connected")
 
+    @property
+    def described(self) -> str:
+        """The socket and how many peers it has, in words."""
+        return f"{self._label}: {self.peers} connected"
+
     def close(self) -> None:
         """Stop watching."""
         self._reader.close()

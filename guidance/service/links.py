@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from devices.clock import Clock
+from devices.counters import LinkRow
 from devices.errors import LocalProtocolError
 from devices.messages import AnyMessage
 from devices.mqtt.link import MqttLink
@@ -31,6 +32,10 @@ class AnyLink(Protocol):
 
     async def stop(self) -> None:
         """Close sockets."""
+        ...
+
+    def describe(self) -> LinkRow:
+        """Totals, peers and streams in the form that all links have in common."""
         ...
 
     def send(self, message: AnyMessage, urgent: bool = False) -> None:
