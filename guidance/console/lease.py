@@ -50,6 +50,7 @@ class Lease:
             (echo.get("visible") is True, "the page is hidden"),
             (echo.get("topmost") is True, "the alarm row is covered"),
             (isinstance(frames, int) and frames > 0, "nothing was drawn since the last echo"),
+            (echo.get("audio") is True, "its sound is off: touch the page"),
             (echo.get("tone") is not False, "a due tone was not heard by the page itself"),
         )
         return next((text for good, text in checks if not good), "")

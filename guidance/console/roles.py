@@ -1,13 +1,17 @@
 """Who may do what: roles by token, and the one console that holds control."""
 
 import hmac
+import os
 import secrets
 from enum import StrEnum
 
 import msgspec
 
 from devices.errors import LocalProtocolError
+from guidance.errors import SettingsError
 
+TOKEN_VARIABLE = "GUIDANCE_OPERATOR_TOKEN"  # where a site keeps one token over restarts
+SHORTEST = 16
 LEASE_NS = 2_000_000_000
 
 
@@ -35,10 +39,12 @@ VERBS: dict[str, tuple[frozenset[Role], bool, bool]] = {
 
 
 class Tokens:
-    """The session's tokens, made at start; kept in memory only, compared in constant time."""
+    """The session's tokens, made at start unless the site gives one; kept in memory only, compared in constant time."""
 
     def __init__(self) -> None:
-        self.operator = secrets.token_urlsafe(18)
+        self.operator = os.environ.get(TOKEN_VARIABLE, "") or secrets.token_urlsafe(18)
+        if len(self.operator) < SHORTEST:
+            raise SettingsError(TOKEN_VARIABLE, [f"a token has at least {SHORTEST} characters"])
         self.assistant = secrets.token_urlsafe(18)
 
     def role(self, token: str) -> Role:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from guidance.console.desk import Desk
 from guidance.console.health import health, metrics
 from guidance.service.room import Room
 
+PORT_VARIABLE = "GUIDANCE_CONSOLE_PORT"
 STATIC = Path(__file__).parent / "static"
 NEEDED = ("preact-htm.js", "uPlot.esm.js", "uPlot.min.css")  # without these the plain page is served
 POLICY = (
@@ -93,12 +95,15 @@ def build_app(desk: Desk) -> Starlette:
 
 @contextlib.asynccontextmanager
 async def serve_console(room: Room, port: int = 0) -> AsyncIterator[str]:
-    """Serve the console of `room` on loopback (port 0: a free one); yields the operator's address with its token."""
+    """Serve the console of `room` on loopback; yields the operator's address with its token.
+
+    Port 0 takes the one in GUIDANCE_CONSOLE_PORT, or a free one.
+    """
     desk = Desk(room)
     config = uvicorn.Config(
         build_app(desk),
         host="127.0.0.1",
-        port=port,
+        port=port or int(os.environ.get(PORT_VARIABLE, "0")),
         log_level="error",
         lifespan="off",
         ws="websockets-sansio",

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from devices.messages import GuidedPose
+from devices.openigtlink.link import OpenIGTLinkLink
 from guidance.console.lease import digest
 from guidance.console.sources import Sources
 from guidance.console.steps import missing
@@ -96,6 +97,7 @@ class State:
         shown = core.judge.shown()
         self.alarms_digest = digest(f"{alarm.id}={alarm.state.value}" for alarm in shown)
         treated = any(row.get("dose_min", 0.0) >= 1.0 for row in self._sources.regions.numbers.values())
+        links = {name: self._link(name, row) for name, row in self._links.items()}
         return {
             "now_ns": now_ns,
             "phase": core.treatment.phase.value,
@@ -124,13 +126,21 @@ class State:
                 for name, state in core.streams.items()
             },
             "pictures": self._sources.ages_ms(now_ns),
-            "links": self._links,
+            "links": links,
             "readings": core.devices.readings,
             "thermometry": core.thermometry.facts,
             "regions": self._sources.regions.numbers,
-            "steps": missing(core, now_ns, self._links, treated),
+            "steps": missing(core, now_ns, links, treated),
             "sample": self.sample(now_ns),
         }
+
+    def _link(self, name: str, row: dict[str, Any]) -> dict[str, Any]:
+        """A link's row; OpenIGTLink links say themselves who is there."""
+        link = self._room.links.get(name)
+        if not isinstance(link, OpenIGTLinkLink):
+            return row
+        peers = len(link.peers)
+        return {**row, "peers": peers, "up": True if peers else (None if row["up"] is None else False)}
 
     def _alarm(self, alarm: Alarm) -> dict[str, Any]:
         rule = alarm.rule

@@ -82,8 +82,13 @@ function limits(rows) {
 export class Graph extends Component {
   shouldComponentUpdate() {
     this.update();
-    return this.props.kind !== this.kind;
+    const names = this.names();
+    const again = names !== this.told;
+    this.told = names;
+    return again;
   }
+
+  names() { return KINDS[this.props.kind].rows().map((r) => r.name).join(", "); }
 
   componentDidMount() {
     this.box = this.base.querySelector(".plot");
@@ -108,7 +113,7 @@ export class Graph extends Component {
     const { width, height } = this.box.getBoundingClientRect();
     if (width < 10 || height < 10) return;
     this.plot = new uPlot({
-      width, height, legend: { show: false }, cursor: { show: false }, padding: [4, 6, 0, 0],
+      width, height, legend: { show: false }, cursor: { show: false }, padding: [4, 1.2 * rem(), 0, 0],
       scales: { x: { time: false, range: () => [-SPAN_S, 0] }, y: { range: (u, low, high) => this.range(low, high) } },
       axes: [
         { ...line, size: 1.3 * rem(), splits: () => [-60, -50, -40, -30, -20, -10, 0], values: (u, ticks) => ticks.map((t) => (t ? `${t}` : "now")) },
@@ -134,7 +139,7 @@ export class Graph extends Component {
 
   render({ kind }) {
     const spec = KINDS[kind];
-    const names = spec.rows().map((r) => r.name).join(", ");
+    const names = this.names();
     return html`<div class="graph" role="img" aria-label=${`graph of ${spec.title}`}>
       <h3><span>${spec.title}: ${names}</span><span>${spec.unit}, 60 s</span></h3><div class="plot"></div></div>`;
   }

@@ -36,7 +36,7 @@ function Header() {
   const { title, plan, training, room } = store.welcome;
   return html`<header>
     <span class="mark">RESEARCH${training ? " TRAINING" : ""}</span>
-    <span class="what" title=${title}><b class="strong">${title}</b> ${room} plan ${plan ? plan.sha256.slice(0, 8) : "none"}</span>
+    <span class="what" title=${title}><b class="strong">${title}</b> ${room}</span><span class="hash">plan ${plan ? plan.sha256.slice(0, 8) : "none"}</span>
     ${store.keysOff && html`<span class="keys-off">KEYS OFF, click</span>`}
     <${Steps} /><${Control} />
     <button onClick=${toggleTheme} aria-label="light or dark">${store.theme}</button>

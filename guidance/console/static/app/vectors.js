@@ -21,7 +21,8 @@ export class Vectors {
     this.context.setTransform(1, 0, 0, 1, 0, 0);
     this.context.clearRect(0, 0, width, height);
     this.rem = parseFloat(getComputedStyle(document.documentElement).fontSize) * scale;
-    this.taken = [];
+    const r = this.rem;
+    this.taken = [[width / 2 - r, 1.2 * r, 2 * r], [width / 2 - r, height - 2.9 * r, 2 * r], [0, height - 1.3 * r, width], [0, height / 2 - r, 1.4 * r], [width - 1.4 * r, height / 2 - r, 1.4 * r]];
     return { width, height };
   }
 
@@ -62,7 +63,7 @@ export class Vectors {
     const width = c.measureText(text).width;
     const height = this.rem;
     let left = Math.max(2, Math.min(x - width / 2, this.canvas.width - width - 2));
-    let top = Math.max(this.rem * 1.4, Math.min(y - height * 0.4, this.canvas.height - this.rem * 2.4));
+    let top = Math.max(this.rem * 1.4, Math.min(y - height * 0.4, this.canvas.height - this.rem * 3.4));
     for (let n = 0; n < 6 && this.taken.some((b) => left < b[0] + b[2] && left + width > b[0] && top < b[1] + height && top + height > b[1]); n += 1) top += height;
     this.taken.push([left, top, width]);
     c.lineWidth = 3 * (this.rem / 16);
