@@ -1,5 +1,6 @@
 """From names and files to what a room is made of: settings, plan, limits, and the header of its recording."""
 
+import time
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,8 @@ from guidance.plan import Plan, load_plan
 from guidance.recording.header import make_header
 from guidance.recording.plan_copy import embed_plan
 from guidance.safety.limits import Limit, load_limits
-from guidance.settings import RoomSettings, load_settings
+from guidance.settings import RoomSettings, StaticTransform, Tool, load_settings
+from guidance.space.results import CalibrationResult, read_result
 
 
 def config_file(kind: str, name_or_path: str) -> Path:
@@ -29,9 +31,67 @@ def config_file(kind: str, name_or_path: str) -> Path:
 
 def load_room(path: Path) -> tuple[RoomSettings, Plan | None, dict[str, Limit]]:
     """Settings, plan and limits of a room; SettingsError or PlanError with every fault."""
-    settings = load_settings(path)
+    settings = with_results(load_settings(path), path.parent, time.time_ns())
     plan = load_plan(Path(settings.plan)) if settings.plan else None
     return settings, plan, load_limits(config_file("safety", "limits"), settings.limits)
+
+
+def with_results(settings: RoomSettings, folder: Path, now_ns: int) -> RoomSettings:
+    """The settings with what their result files say in place of the files' names.
+
+    SettingsError lists every file that is missing, was edited, is too old at `now_ns` (wall time), beyond
+    its limits, or of something else than the row that names it.
+    """
+    faults: list[str] = []
+    rows = [_static_from(row, folder, now_ns, faults) for row in settings.space.static]
+    tools = [_tool_from(tool, folder, now_ns, faults) for tool in settings.tools]
+    if faults:
+        raise SettingsError(settings.room, faults)
+    space = settings.space.model_copy(update={"static": tuple(rows)})
+    return settings.model_copy(update={"space": space, "tools": tuple(tools)})
+
+
+def _result(
+    name: str, joins: tuple[str, str], folder: Path, now_ns: int, faults: list[str]
+) -> CalibrationResult | None:
+    path = folder / name
+    try:
+        found = read_result(path.read_bytes(), str(path))
+    except OSError as fault:
+        faults.append(f"{path}: cannot be read: {fault.strerror}")
+        return None
+    except SettingsError as fault:
+        faults += [f"{fault.where}: {row}" for row in fault.faults]
+        return None
+    wrong = found.faults(now_ns, conditions=found.conditions)
+    if (found.moving, found.fixed) != joins:
+        wrong.append(f"is of {found.moving} to {found.fixed}, not of {joins[0]} to {joins[1]}")
+    faults += [f"{path}: {row}" for row in wrong]
+    return None if wrong else found
+
+
+def _static_from(row: StaticTransform, folder: Path, now_ns: int, faults: list[str]) -> StaticTransform:
+    found = row.result and _result(row.result, (row.moving, row.fixed), folder, now_ns, faults)
+    if not found:
+        return row
+    changed = {
+        "fixed_from_moving": found.fixed_from_moving,
+        "source": f"{row.result}: {found.kind}, {found.made_from}",
+        "sigma_mm": found.errors.get("sigma_mm", row.sigma_mm),
+        "bound_mm": found.errors.get("bound_mm", row.bound_mm),
+        "conditions": {key: float(value) for key, value in found.conditions.items() if not isinstance(value, str)},
+        "made_ns": found.made_ns,
+        "valid_s": found.valid_s,
+    }
+    return row.model_copy(update=changed)
+
+
+def _tool_from(tool: Tool, folder: Path, now_ns: int, faults: list[str]) -> Tool:
+    found = tool.result and _result(tool.result, (f"{tool.name}Tip", tool.name), folder, now_ns, faults)
+    if not found:
+        return tool
+    tip = tuple(row[3] for row in found.fixed_from_moving[:3])
+    return tool.model_copy(update={"tip_mm": tip, "tip_sigma_mm": found.errors.get("sigma_mm", tool.tip_sigma_mm)})
 
 
 def recording_header(settings: RoomSettings, plan: Plan | None, limits: dict[str, Limit]) -> dict[str, Any]:

@@ -76,16 +76,26 @@ class Tool(_Strict):
     axis: Vector3 = (0.0, 0.0, -1.0)  # from the tip along the shaft towards the hand
     length_mm: float = Field(default=120.0, gt=0)
     tip_sigma_mm: float = Field(default=0.5, ge=0)
+    result: str | None = None  # file of its pivot calibration, which gives the tip and its sigma
 
 
 class StaticTransform(_Strict):
-    """A fixed link of the frame graph, e.g. a probe calibration or a registration, with its source."""
+    """A fixed link of the frame graph, e.g. a probe calibration or a registration, with its source.
+
+    Its matrix stands here or in the result file `result`; with neither it is unknown until it is measured
+    live, and nothing is guided over it. `sigma_mm` is per axis, where the work is done.
+    """
 
     moving: Identifier
     fixed: Identifier
-    fixed_from_moving: Matrix44
+    fixed_from_moving: Matrix44 | None = None
+    result: str | None = None
     source: str = "configuration"
     sigma_mm: float = Field(default=0.0, ge=0)
+    bound_mm: float = Field(default=0.0, ge=0)  # 95 % of its errors are smaller; 0: taken from `sigma_mm`
+    conditions: dict[str, float] = {}  # what must hold at use, e.g. pixel_mm of the picture that was calibrated
+    made_ns: int = 0  # wall time; 0: does not grow old
+    valid_s: float = Field(default=0.0, ge=0)
 
 
 class Space(_Strict):
@@ -132,9 +142,54 @@ class Therapy(_Strict):
 class Output(_Strict):
     """One thing that the service says, and the links that carry it."""
 
-    kind: Literal["guided_pose", "metrics", "overlay", "alert", "command", "map"]
+    kind: Literal["guided_pose", "metrics", "overlay", "alert", "command", "map", "geometry"]
     to: tuple[Identifier, ...]
     views: tuple[str, ...] = ()
+
+
+class Registration(_Strict):
+    """A live registration of paired points: the plan's landmarks, touched with `pointer`."""
+
+    moving: Identifier
+    fixed: Identifier = "RAS"
+    pointer: Identifier
+    least_points: int = Field(default=4, ge=3)
+    fre_mm: float = Field(default=1.0, gt=0)  # largest that is used
+    tre_mm: float = Field(default=2.0, gt=0)  # largest predicted (rms) error at the target that is used
+    fle_mm: float | None = Field(default=None, gt=0)  # localisation error known of the tracker (rms over three axes)
+    valid_s: float = Field(default=12 * 3600.0, gt=0)
+
+
+class BendRow(_Strict):
+    """A needle tracked at its hub, with a sensor in its tip: they part where it bends."""
+
+    hub: Identifier
+    tip: Identifier
+
+
+class NeedleGroup(_Strict):
+    """Needles whose distance, angle and depth must fit each other."""
+
+    tools: tuple[Identifier, ...] = Field(min_length=2)
+    least_mm: float = Field(default=15.0, ge=0)
+    most_mm: float = Field(default=20.0, gt=0)
+    angle_deg: float = Field(default=10.0, gt=0)
+    depth_mm: float = Field(default=5.0, gt=0)
+
+
+class Navigation(_Strict):
+    """What is navigated and watched beside the tools' poses."""
+
+    notch_mm: tuple[float, float] = (0.0, 18.0)  # part that a biopsy core samples, ahead of the tip
+    registration: Registration | None = None
+    bends: tuple[BendRow, ...] = ()
+    groups: tuple[NeedleGroup, ...] = ()
+
+    def named_tools(self) -> list[tuple[str, str]]:
+        """(path, tool) of every tool that is named here."""
+        rows = [("registration.pointer", self.registration.pointer)] if self.registration else []
+        rows += [("bends", name) for row in self.bends for name in (row.hub, row.tip)]
+        return rows + [("groups.tools", name) for row in self.groups for name in row.tools]
 
 
 class Recording(_Strict):
@@ -157,6 +212,7 @@ class RoomSettings(_Strict):
     streams: tuple[Stream, ...] = Field(min_length=1)
     tools: tuple[Tool, ...] = ()
     space: Space = Space()
+    navigation: Navigation = Navigation()
     thermometry: Thermometry | None = None
     guards: tuple[Guard, ...] = ()
     therapy: Therapy | None = None
@@ -180,6 +236,7 @@ class RoomSettings(_Strict):
             uses.append(("therapy.link", self.therapy.link, links))
         if self.space.moving_reference:
             uses.append(("space.moving_reference", self.space.moving_reference, tools))
+        uses += [(f"navigation.{path}", name, tools) for path, name in self.navigation.named_tools()]
         faults += [
             f"{path}: {name!r} is not defined (have {sorted(have)})" for path, name, have in uses if name not in have
         ]

@@ -8,7 +8,10 @@ from typing import Any
 
 from devices.messages import Acknowledgement, Command, Text
 from guidance.core.acts import ActDesk, answer
+from guidance.core.calibration import CalibrationDesk
 from guidance.core.devices import DeviceDesk
+from guidance.core.margins import MarginDesk
+from guidance.core.navigation import NavigationDesk
 from guidance.core.poses import PoseDesk
 from guidance.core.scene import Desk, Scene
 from guidance.core.thermometry import ThermometryDesk
@@ -41,7 +44,12 @@ class Core:
         self.thermometry = ThermometryDesk(self.scene)
         self.views = ViewDesk(self.scene)
         self.devices = DeviceDesk(self.scene)
-        self.desks: tuple[Desk, ...] = (self.poses, self.thermometry, self.devices, self.views)
+        self.navigation = NavigationDesk(self.scene, self.poses)
+        self.calibration = CalibrationDesk(self.scene, self.poses)
+        self.margins = MarginDesk(self.scene, self.poses)
+        self.desks: tuple[Desk, ...] = (
+            self.poses, self.thermometry, self.devices, self.calibration, self.navigation, self.margins, self.views
+        )  # fmt: skip
         self.texts: dict[tuple[str, str], str] = {}  # newest text of each (link, name), e.g. consumers' reports
         self.unlisted: dict[tuple[str, str], int] = {}  # (link, message name) -> messages that no stream takes
         self.last_verdict = Verdict(True)
@@ -52,6 +60,7 @@ class Core:
         self._by_source = {(row.link, row.message_name): self.streams[row.name] for row in settings.streams}
         self._by_kind = {kind: desk for desk in self.desks for kind in desk.kinds}
         self._by_job = {kind: desk for desk in self.desks for kind in desk.jobs}
+        self._by_verb = {verb: handler for desk in self.desks for verb, handler in desk.verbs.items()}
         self._handlers: dict[type, Callable[[Any], Iterable[Effect]]] = {
             Arrival: self._arrival,
             Tick: self._tick,
@@ -95,6 +104,7 @@ class Core:
 
     def _tick(self, event: Tick) -> Iterable[Effect]:
         now_ns = event.now_ns
+        self.scene.wall_ns = event.wall_ns or self.scene.wall_ns
         for desk in self.desks:
             desk.measure(now_ns)
         evidence.stop_facts(self.scene.facts, self.stops.unconfirmed_ms(now_ns), now_ns)
@@ -118,7 +128,9 @@ class Core:
         if self._roles[link] != "console":
             verdict = Verdict(False, (f"link {link!r} is not a console; its commands are not taken",))
             return [Send(link, answer(command, verdict, now_ns), urgent=True)]
-        act = Act(now_ns=now_ns, verb=command.verb, actor=link, values={"alarm": command.reason})
+        values: dict[str, float | int | str | bool] = {"alarm": command.reason, "name": command.reason}
+        values |= command.values
+        act = Act(now_ns=now_ns, verb=command.verb, actor=link, values=values)
         verdict, effects = self._carry_out(act)
         return [*effects, Send(link, answer(command, verdict, now_ns), urgent=True)]
 
@@ -127,6 +139,10 @@ class Core:
         return effects
 
     def _carry_out(self, act: Act) -> tuple[Verdict, list[Effect]]:
+        handler = self._by_verb.get(act.verb)
+        if handler is not None:
+            reasons, effects = handler(act)
+            return Verdict(not reasons, reasons), effects
         verdict, changed = self._acts.take(act)
         return verdict, [*self._urgent(act.now_ns), *self._alerts(changed, act.now_ns)]
 

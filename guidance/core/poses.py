@@ -25,6 +25,7 @@ class PoseDesk(Desk):
         self._scene = scene
         self._tracking = scene.tracking
         self.targeting = Targeting(scene.plan, scene.settings.tools)
+        self.latest: dict[str, tuple[Placed, dict[str, float]]] = {}  # newest place and numbers of every tool
         self._tools_of: dict[str, list[str]] = {}
         for tool in self._tracking.tools.values():
             self._tools_of.setdefault(tool.stream, []).append(tool.name)
@@ -75,6 +76,7 @@ class PoseDesk(Desk):
         self._told[name] = (placed.quality, now_ns)
         aimed = placed.quality.usable and placed.tool.role == "tool"
         values = self.targeting.measure(name, placed.ras_from_tool) if aimed else {}
+        self.latest[name] = (placed, values)
         told = placed.evidence
         if device_time_ns:
             told = {**told, f"{placed.tool.stream}.device_ns": device_time_ns}

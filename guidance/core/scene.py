@@ -1,18 +1,22 @@
 """The scene: what all desks share. State only; who changes what is each desk's business."""
 
-from collections.abc import Iterable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from devices.messages import AnyMessage, Image, Matrix
 from devices.quality import Quality
-from guidance.events import Effect, Job, JobDone
+from guidance.events import Act, Effect, Job, JobDone
 from guidance.navigation.tracking import Tracking
 from guidance.outputs.routes import Routes
-from guidance.plan import Plan
+from guidance.plan import Plan, Shape
 from guidance.safety.facts import Facts
 from guidance.safety.limits import Limits
 from guidance.settings import RoomSettings
 from guidance.timing.streams import StreamState
+
+Answer = tuple[tuple[str, ...], list[Effect]]  # why an act was refused (none: it was done), and what follows
+ActHandler = Callable[[Act], Answer]
 
 
 class Desk:
@@ -21,6 +25,11 @@ class Desk:
     kinds: frozenset[str] = frozenset()  # kinds of streams whose messages come here
     jobs: frozenset[str] = frozenset()  # kinds of jobs whose results come here
     judged: tuple[str, ...] = ()  # facts that a message or a result changes and that cannot wait for the next tick
+
+    @property
+    def verbs(self) -> dict[str, ActHandler]:
+        """Acts of operators that this desk carries out itself; all others move the treatment."""
+        return {}
 
     def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
         """One message of a stream, already counted."""
@@ -51,9 +60,16 @@ class Scene:
         self.tracking = Tracking(settings, limits["pose_repeats"].value)
         self.volume: dict[str, Any] = {}  # newest volume and its maps, by reference
         self.volume_evidence: dict[str, int] = {}
+        self.wall_ns = 0  # wall time of the newest tick; 0: never told
+        self.pictures: dict[str, Matrix] = {}  # image frame -> geometry of its newest image
+        self.zones: list[tuple[Shape, Matrix]] = []  # zones of the plan with `ras_from_planned`: what was treated
         self.volume_number = 0  # rises with every new volume
         self._jobs = 0
         self._told: dict[int, dict[str, int]] = {}
+
+    def sigma_mm(self, tool: str) -> float:
+        """Sigma per axis of a tool's tip in RAS: its own and that of its way."""
+        return math.hypot(self.tracking.tools[tool].tip_sigma_mm, self.tracking.way_errors(tool)[0])
 
     def job(self, lane: str, slot: str, kind: str, inputs: dict[str, Any], told: dict[str, int]) -> Job:
         """A numbered job; its evidence is kept until its result comes."""

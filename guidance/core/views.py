@@ -9,6 +9,7 @@ from guidance.core.scene import Desk, Scene, image_evidence
 from guidance.events import Effect, JobDone
 from guidance.exact import compose
 from guidance.outputs.planes import VIEWS
+from guidance.settings import Tool
 from guidance.timing.ring import Kind
 from guidance.timing.streams import StreamState
 from guidance.units import ms
@@ -32,7 +33,10 @@ class ViewDesk(Desk):
 
     def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
         """One live frame; it is drawn as soon as the pose at its time is known."""
-        if not isinstance(message, Image) or not self._scene.routes.carries("overlay"):
+        if not isinstance(message, Image):
+            return ()
+        self._scene.pictures[message.frame] = message.frame_from_image_mm
+        if not self._scene.routes.carries("overlay"):
             return ()
         self._waiting[state.settings.name] = (
             state,
@@ -49,7 +53,7 @@ class ViewDesk(Desk):
                 continue
             del self._waiting[name]
             told = image_evidence(state, image)
-            inputs: dict[str, Any] = {"stream": name, "image": image, "tools": self._scene.live_tools(now_ns)[0]}
+            inputs: dict[str, Any] = {"stream": name, "image": image, **self._drawn(now_ns)}
             if not isinstance(placed, Kind):
                 ras_from_frame, poses = placed
                 inputs["ras_from_image"] = compose(ras_from_frame, image.frame_from_image_mm)
@@ -62,9 +66,21 @@ class ViewDesk(Desk):
     def _planes(self, now_ns: int) -> Iterator[Effect]:
         if self._scene.routes.carries("overlay"):
             self._planes_ns = now_ns
-            tools, poses = self._scene.live_tools(now_ns)
-            inputs = {**self._scene.volume, "tools": tools, "pointer": self._pointer}
+            poses = self._scene.live_tools(now_ns)[1]
+            inputs = {**self._scene.volume, **self._drawn(now_ns), "pointer": self._pointer}
             yield self._scene.job("show", "planes", "planes", inputs, poses | self._scene.volume_evidence)
+
+    def _drawn(self, now_ns: int) -> dict[str, Any]:
+        """What is drawn over a picture beside the plan: tools with their tips and sigmas, and treated zones."""
+        return {
+            "tools": self._scene.live_tools(now_ns)[0],
+            "tips": {tool.name: (tool.tip_mm, self._scene.sigma_mm(tool.name)) for tool in self._tools()},
+            "zones": list(self._scene.zones),
+            "void": next(iter(self._scene.tracking.void.values()), ""),
+        }
+
+    def _tools(self) -> list[Tool]:
+        return [tool for tool in self._scene.tracking.tools.values() if tool.role == "tool"]
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """Pictures that the lane drew."""

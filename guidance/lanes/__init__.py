@@ -10,6 +10,7 @@ from devices.errors import DeviceError
 from devices.messages import Image
 from guidance.errors import GuidanceError
 from guidance.events import Job, JobDone
+from guidance.lanes import verify
 from guidance.lanes.guard import GuardWork, Result
 from guidance.lanes.show import ShowWork
 from guidance.plan import Plan
@@ -30,6 +31,10 @@ class Workbench:
             "thermometry": guard.thermometry,
             "frame": show.frame,
             "planes": show.planes,
+            "verify": verify.verify,
+            "register": verify.register,
+            "pivot": verify.pivot,
+            "lag": verify.lag,
         }
 
     def run(self, job: Job, started_ns: int) -> JobDone:
@@ -69,9 +74,11 @@ def warm_up(settings: RoomSettings, plan: Plan | None) -> None:
             inputs = {"image": image, "time_s": 0.2 * number}
             volume = bench.run(Job(number, "guard", "", "thermometry", inputs, {}), 0).arrays
         tools = {tool.name: np.eye(4) for tool in settings.tools}
-        frame = {"stream": "warm-up", "image": image, "tools": tools, "ras_from_image": np.eye(4)}
+        tips = {tool.name: (tool.tip_mm, tool.tip_sigma_mm) for tool in settings.tools}
+        drawn: dict[str, Any] = {"tools": tools, "tips": tips, "zones": [], "void": ""}
+        frame = {"stream": "warm-up", "image": image, "ras_from_image": np.eye(4), **drawn}
         bench.run(Job(number, "show", "", "frame", frame, {}), 0)
-        bench.run(Job(number, "show", "", "planes", {**volume, "tools": tools, "pointer": ""}, {}), 0)
+        bench.run(Job(number, "show", "", "planes", {**volume, **drawn, "pointer": ""}, {}), 0)
 
 
 def replaced(job: Job, now_ns: int) -> JobDone:

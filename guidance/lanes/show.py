@@ -10,14 +10,19 @@ from numpy.typing import NDArray
 from devices.messages import Image, Matrix
 from devices.quality import Quality
 from guidance.exact import apply, invert
+from guidance.navigation.zones import Carried
 from guidance.outputs import draw
 from guidance.outputs.palette import SHOWN_FROM_C, temperature_rgb
 from guidance.outputs.planes import VIEWS, Plane, plane_through, sample_nearest
-from guidance.plan import Plan
+from guidance.plan import Plan, Shape
+from guidance.plan.raster import contours
 from guidance.settings import RoomSettings, Tool
 
 Facts = dict[str, float | int | str | bool | None]
 Result = tuple[Facts, dict[str, Any]]
+Tips = dict[str, tuple[tuple[float, ...], float]]  # tool -> tip in its own frame, sigma per axis in RAS, mm
+Zones = list[tuple[Shape, Matrix]]  # shapes of the plan with `ras_from_planned`
+NEAR_MM = 2.0  # a tip or target this far off the plane counts as in it
 PLANE_SIZE = 256
 PLANE_PIXEL_MM = 0.8
 OPACITY = 0.65
@@ -41,30 +46,39 @@ class ShowWork:
         self._white: dict[str, float] = {}
 
     def frame(
-        self, stream: str, image: Image, tools: dict[str, Matrix], ras_from_image: Matrix | None = None
+        self,
+        stream: str,
+        image: Image,
+        tools: dict[str, Matrix],
+        tips: Tips,
+        zones: Zones,
+        void: str,
+        ras_from_image: Matrix | None = None,
     ) -> Result:
         """One live frame with plan and tools drawn where they cut it; unplaced frames say so."""
         grey = _flat(image.pixels)
         picture = draw.grey_rgba(grey, self._level(stream, grey))
         placed = ras_from_image is not None and image.quality.usable
         if ras_from_image is not None and placed:
-            self._outlines(picture, ras_from_image)
-            self._draw_tools(picture, ras_from_image, tools)
+            self._overlay(picture, ras_from_image, tools, tips, zones)
         else:
-            draw.label(picture, "PROBE NOT LIVE", (8, 20), size=0.6)
+            draw.label(picture, "PROBE NOT LIVE" if not void else "NOT GUIDED", (8, 20), size=0.6)
+            draw.label(picture, void, (8, 40))
         ras = np.eye(4) if ras_from_image is None else ras_from_image
         facts: Facts = {"quality": (Quality.OK if placed else Quality.MISSING).value}
         return facts, {"frame": picture, "frame.ras": ras}
 
-    def planes(self, tools: dict[str, Matrix], pointer: str, **volume: Any) -> Result:
+    def planes(
+        self, tools: dict[str, Matrix], tips: Tips, zones: Zones, void: str, pointer: str, **volume: Any
+    ) -> Result:
         """Three orthogonal planes through the tool's tip, or the first target where no tool is live."""
-        centre = self._centre(tools, pointer)
+        centre = self._centre(tools, tips, pointer)
         out: dict[str, Any] = {}
         for view in VIEWS:
             plane = plane_through(view, centre, PLANE_SIZE, PLANE_PIXEL_MM)
             picture = self._background(plane, volume)
-            self._outlines(picture, plane.ras_from_pixel)
-            self._draw_tools(picture, plane.ras_from_pixel, tools)
+            self._overlay(picture, plane.ras_from_pixel, tools, tips, zones)
+            draw.label(picture, void, (8, 20), size=0.4)
             draw.letters(picture, VIEWS[view][2])
             out[view], out[f"{view}.ras"] = picture, plane.ras_from_pixel
         state = str(volume.get("state", "ok"))
@@ -78,10 +92,9 @@ class ShowWork:
         self._white[key] = 0.95 * last + 0.05 * white
         return self._white[key]
 
-    def _centre(self, tools: dict[str, Matrix], pointer: str) -> NDArray[np.float64]:
+    def _centre(self, tools: dict[str, Matrix], tips: Tips, pointer: str) -> NDArray[np.float64]:
         if pointer in tools:
-            tips: NDArray[np.float64] = apply(tools[pointer], np.array([self._tools[pointer].tip_mm], float))
-            tip: NDArray[np.float64] = tips[0]
+            tip: NDArray[np.float64] = apply(tools[pointer], np.array([tips[pointer][0]], float))[0]
             return tip
         if self._plan is not None and self._plan.targets:
             return np.asarray(self._plan.targets[0].center_mm, float)
@@ -107,6 +120,32 @@ class ShowWork:
             picture[warm, :3] = OPACITY * colour + (1 - OPACITY) * picture[warm, :3]
         return picture
 
+    def _overlay(
+        self, picture: draw.Picture, ras_from_pixel: Matrix, tools: dict[str, Matrix], tips: Tips, zones: Zones
+    ) -> None:
+        self._outlines(picture, ras_from_pixel)
+        size = (picture.shape[0], picture.shape[1])
+        for shape, ras_from_planned in zones:
+            for outline in contours(Carried(shape, ras_from_planned), ras_from_pixel, size):
+                draw.line(picture, outline, "dose", width=1)
+        pixel_from_ras = _flattened(ras_from_pixel)
+        self._ways(picture, pixel_from_ras)
+        self._draw_tools(picture, pixel_from_ras, tools, tips)
+
+    def _ways(self, picture: draw.Picture, pixel_from_ras: Matrix) -> None:
+        """Every trajectory whose target lies within its corridor of this plane, and the corridor's two sides."""
+        for way in self._plan.trajectories if self._plan else ():
+            ends = apply(pixel_from_ras, np.array([way.entry_mm, way.target_mm]))
+            along = ends[1] - ends[0]
+            length_px = float(np.hypot(along[0], along[1]))
+            if abs(float(ends[1, 2])) > max(way.corridor_mm, NEAR_MM) or length_px < 2.0:
+                continue
+            draw.line(picture, ends[:, :2], "way")
+            draw.ring(picture, ends[1, :2], "way")
+            aside = np.array([-along[1], along[0]]) / length_px * way.corridor_mm * _scale(pixel_from_ras)
+            for side in (aside, -aside):
+                draw.line(picture, ends[:, :2] + side, "way", width=1)
+
     def _outlines(self, picture: draw.Picture, ras_from_pixel: Matrix) -> None:
         if self._plan is None:
             return
@@ -119,20 +158,32 @@ class ShowWork:
                 top = outline[outline[:, 1].argmin()]
                 labels.write(structure.name, (float(top[0]), float(top[1]) - 4.0))
 
-    def _draw_tools(self, picture: draw.Picture, ras_from_pixel: Matrix, tools: dict[str, Matrix]) -> None:
-        flat = ras_from_pixel.copy()
-        normal = np.cross(flat[:3, 0], flat[:3, 1])
-        flat[:3, 2] = normal / np.linalg.norm(normal)
-        pixel_from_ras = invert(flat)
+    def _draw_tools(self, picture: draw.Picture, pixel_from_ras: Matrix, tools: dict[str, Matrix], tips: Tips) -> None:
         for name, ras_from_tool in tools.items():
             tool = self._tools[name]
             if tool.role != "tool":
                 continue
-            tip = np.array(tool.tip_mm)
+            place, sigma_mm = tips[name]
+            tip = np.array(place)
             ends = np.array([tip, tip + np.array(tool.axis) * tool.length_mm])
             shaft = apply(pixel_from_ras, apply(ras_from_tool, ends))
             draw.line(picture, shaft[:, :2], "tool", width=1)
-            draw.cross(picture, shaft[0, :2], "tool")
+            off_mm = abs(float(shaft[0, 2]))
+            draw.cross(picture, shaft[0, :2], "tool" if off_mm <= 2.0 * sigma_mm + NEAR_MM else "not_live")
+            draw.ellipse(picture, shaft[0, :2], pixel_from_ras, 2.0 * sigma_mm, "tool")
+
+
+def _flattened(ras_from_pixel: Matrix) -> Matrix:
+    """`pixel_from_ras`: column and row in pixels, and mm off the plane."""
+    flat = ras_from_pixel.copy()
+    normal = np.cross(flat[:3, 0], flat[:3, 1])
+    flat[:3, 2] = normal / np.linalg.norm(normal)
+    return invert(flat)
+
+
+def _scale(pixel_from_ras: Matrix) -> float:
+    """Pixels a mm along the picture's rows."""
+    return float(np.linalg.norm(pixel_from_ras[0, :3]))
 
 
 def _flat(pixels: NDArray[Any]) -> NDArray[Any]:

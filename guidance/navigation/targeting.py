@@ -22,6 +22,7 @@ PATH_SAMPLES = 64
 PATH_MAX_MM = 150.0  # no path is predicted further ahead
 PATH_MIN_MM = 10.0  # and none shorter: past the target, or without one
 AT_RISK = frozenset({"organ_at_risk", "vessel", "eloquent", "forbidden"})
+ISOTROPIC_95 = 2.7954834829151074  # 95 % of a normal error with this sigma along all three axes is shorter
 SIGMAS = 2.0  # margins are the distance minus this many standard deviations
 
 _TIP, _AXIS = 0, 3  # where tip and axis stand in the kernel's answer
@@ -91,8 +92,15 @@ class _ToolAim:
         self.tip = np.array(tool.tip_mm, np.float64)
         self.axis = np.array(tool.axis, np.float64)
         self.length_mm = tool.length_mm
-        self.sigma_mm = tool.tip_sigma_mm
+        self.tip_sigma_mm = tool.tip_sigma_mm
+        self.place(0.0, 0.0)
         self.aim(trajectory)
+
+    def place(self, sigma_mm: float, bound_mm: float) -> None:
+        """Uncertainty of the way to RAS joins that of the tip."""
+        self.sigma_mm = math.hypot(self.tip_sigma_mm, sigma_mm)
+        way = bound_mm or ISOTROPIC_95 * sigma_mm
+        self.bound_mm = math.hypot(ISOTROPIC_95 * self.tip_sigma_mm, way)
 
     def aim(self, trajectory: Trajectory | None) -> None:
         """Follow another trajectory."""
@@ -119,6 +127,19 @@ class Targeting:
         self._points = np.zeros((TOOL_SAMPLES + PATH_SAMPLES, 3))
         self._distances = np.zeros(len(self._points))
 
+    def uncertain(self, tool: str, sigma_mm: float, bound_mm: float = 0.0) -> None:
+        """Registration and calibration place `tool` with `sigma_mm` per axis.
+
+        `bound_mm`: what 95 % of these errors stay below where few fiducials make the sigma itself
+        uncertain; 0: 2.80 times the sigma, as for a known one.
+        """
+        self._aims[tool].place(sigma_mm, bound_mm)
+
+    def move_tip(self, tool: str, tip_mm: Vector, sigma_mm: float) -> None:
+        """From now on the tip of `tool` is at `tip_mm` (3,) in its own frame (a pivot calibration)."""
+        aim = self._aims[tool]
+        aim.tip, aim.tip_sigma_mm = np.array(tip_mm, np.float64), sigma_mm
+
     def select(self, tool: str, trajectory: str) -> None:
         """Let `tool` follow another trajectory of the plan; PlanError names what is not there."""
         if self.plan is None or tool not in self._aims:
@@ -133,7 +154,8 @@ class Targeting:
     def measure(self, tool: str, ras_from_tool: Matrix, motion_sigma_mm: float = 0.0) -> dict[str, float]:
         """Numbers of one pose (4, 4).
 
-        Always `tip_r_mm`, `tip_a_mm`, `tip_s_mm`, `sigma_mm`; with a trajectory `target_distance_mm`,
+        Always `tip_r_mm`, `tip_a_mm`, `tip_s_mm`, `sigma_mm` (per axis), `bound_mm` (95 % of the tip's
+        errors are shorter); with a trajectory `target_distance_mm`,
         `axial_mm` (negative before the target), `depth_to_go_mm`, `lateral_mm`, `lateral_r_mm` ..,
         `angle_deg`, `in_corridor` (1 where lateral plus two sigma lies inside and the angle is
         allowed); for every structure at risk `NAME.distance_mm` (whole tool) and `NAME.margin_mm`
@@ -143,7 +165,7 @@ class Targeting:
         _place(np.ascontiguousarray(ras_from_tool, np.float64), aim.tip, aim.axis, self._placed)
         sigma = math.sqrt(aim.sigma_mm**2 + self.sigma_mm**2 + motion_sigma_mm**2)
         r, a, s = self._placed[:3].tolist()
-        values = {"tip_r_mm": r, "tip_a_mm": a, "tip_s_mm": s, "sigma_mm": sigma}
+        values = {"tip_r_mm": r, "tip_a_mm": a, "tip_s_mm": s, "sigma_mm": sigma, "bound_mm": aim.bound_mm}
         ahead = PATH_MIN_MM
         if aim.trajectory is not None:
             self._aimed(aim, aim.trajectory, sigma, values)

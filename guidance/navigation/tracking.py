@@ -6,6 +6,7 @@ import numpy as np
 
 from devices.messages import Matrix, Pose
 from devices.quality import Quality
+from guidance.navigation.targeting import ISOTROPIC_95
 from guidance.settings import RoomSettings, Stream, Tool
 from guidance.space.frames import Edge, FrameError, FrameGraph, FramePath
 from guidance.space.poses import is_rigid
@@ -94,8 +95,12 @@ class Tracking:
             for row in settings.streams
             if row.kind == "pose"
         }
-        static = [(s.moving, s.fixed, np.array(s.fixed_from_moving, float)) for s in settings.space.static]
-        self.graph = FrameGraph(static, [track.edge for track in self.tracks.values()])
+        rows = settings.space.static
+        known = [(s.moving, s.fixed, np.array(s.fixed_from_moving, float)) for s in rows if s.fixed_from_moving]
+        unknown = [(s.moving, s.fixed) for s in rows if not s.fixed_from_moving]
+        self.graph = FrameGraph(known, [*unknown, *(track.edge for track in self.tracks.values())])
+        self.errors = {(s.moving, s.fixed): (s.sigma_mm, s.bound_mm) for s in rows}
+        self.void: dict[Edge, str] = {}  # static edges that must not be used, with the reason
         self.tools = {tool.name: tool for tool in settings.tools}
         self._paths: dict[str, FramePath] = {
             tool.name: self.graph.path(self.tracks[tool.stream].edge[0], RAS) for tool in settings.tools
@@ -118,6 +123,23 @@ class Tracking:
         aligned = self.alignments[stream.link].align(device_time_ns, now_ns, stream.name)
         return aligned.time_ns - round(stream.lag_ms * 1e6)
 
+    def join(self, moving: str, fixed: str, fixed_from_moving: Matrix, sigma_mm: float, bound_mm: float) -> None:
+        """A static edge was measured anew: its matrix (4, 4) and its errors hold from now on."""
+        self.graph.set(moving, fixed, np.array(fixed_from_moving, np.float64))
+        self.errors[moving, fixed] = (sigma_mm, bound_mm)
+
+    def way_errors(self, name: str) -> tuple[float, float]:
+        """(sigma, 95 % bound) mm of all static edges between a tool and RAS; bound 0 where none states one."""
+        rows = [self.errors[edge] for edge in self._paths[name].edges if edge in self.errors]
+        if not any(bound for _, bound in rows):
+            return sum(s * s for s, _ in rows) ** 0.5, 0.0
+        bounds = [bound or ISOTROPIC_95 * sigma for sigma, bound in rows]
+        return sum(s * s for s, _ in rows) ** 0.5, sum(b * b for b in bounds) ** 0.5
+
+    def way_from(self, tool: str, frame: str) -> FramePath:
+        """The way from a tool's own frame to another than RAS; FrameError where there is none."""
+        return self.graph.path(self.tracks[self.tools[tool].stream].edge[0], frame)
+
     def place(self, name: str, now_ns: int) -> Placed | None:
         """The tool where it is now; None until every pose on its way to RAS was seen once."""
         path = self._paths[name]
@@ -129,11 +151,19 @@ class Tracking:
         for edge in path.edges:
             track = self._by_edge.get(edge)
             if track is None:
+                quality = Quality.SUSPECT if edge in self.void and quality is Quality.OK else quality
                 continue
             evidence[track.stream.name] = track.usable_ns
             state = track.state(now_ns, self._repeats_limit)
             quality = quality if quality is not Quality.OK else state
         return Placed(self.tools[name], matrix, quality, evidence)
+
+    def edge_quality(self, edge: Edge, now_ns: int) -> Quality:
+        """Quality of one edge now; a static one is OK once it is known."""
+        track = self._by_edge.get(edge)
+        if track is not None:
+            return track.state(now_ns, self._repeats_limit)
+        return Quality.OK if edge in self.graph.matrices else Quality.MISSING
 
     def frame_at(self, frame: str, time_ns: int) -> tuple[Matrix, dict[str, int]] | Kind:
         """`ras_from_frame` (4, 4) as it was at `time_ns` (service time) with its evidence, or why not.
@@ -148,6 +178,8 @@ class Tracking:
                 path = self._frame_paths[frame] = self.graph.path(frame, RAS)
             except FrameError:
                 return Kind.EMPTY
+        if any(edge in self.void for edge in path.edges):
+            return Kind.EMPTY
         matrices = dict(self.graph.matrices)
         told: dict[str, int] = {}
         for edge in path.edges:

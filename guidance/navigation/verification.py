@@ -36,12 +36,16 @@ class Coverage:
 
 
 def verify_coverage(
-    target: Shape, treated: Shape, sigma_mm: float, margins_mm: tuple[float, ...] = (0.0, 5.0, 10.0)
+    target: Shape,
+    treated: Shape,
+    sigma_mm: float,
+    margins_mm: tuple[float, ...] = (0.0, 5.0, 10.0),
+    samples: int = SAMPLES,
 ) -> Coverage:
     """Compare a target with what was treated; both in the same space, `sigma_mm` of one against the other."""
     reach = max(margins_mm)
     low, high = target.bounds_mm[0] - reach, target.bounds_mm[1] + reach
-    step = float((target.bounds_mm[1] - target.bounds_mm[0]).max()) / SAMPLES
+    step = float((target.bounds_mm[1] - target.bounds_mm[0]).max()) / samples
     axes = [np.arange(low[a], high[a] + step, step) for a in range(3)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     own, other = signed_distance_mm(target, grid), signed_distance_mm(treated, grid)

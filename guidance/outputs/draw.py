@@ -22,7 +22,7 @@ def line(picture: Picture, points: NDArray[np.float64], kind: str, closed: bool 
         cv2.polylines(picture, fixed, closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT)
 
 
-def dashed(picture: Picture, points: NDArray[np.float64], kind: str, dash_px: float = 8.0) -> None:
+def dashed(picture: Picture, points: NDArray[np.float64], kind: str, dash_px: float = 8.0, width: int = 2) -> None:
     """Draw a polyline (N, 2) dashed, cased, in place: organs at risk differ from targets by line, not only colour."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
@@ -38,6 +38,21 @@ def cross(picture: Picture, at: NDArray[np.float64], kind: str, radius_px: float
     for direction in ((1.0, 0.0), (0.0, 1.0)):
         arm = np.array(direction) * radius_px
         line(picture, np.array([at - arm, at + arm]), kind)
+
+
+def ring(picture: Picture, at: NDArray[np.float64], kind: str, radius_px: float = 5.0) -> None:
+    """Draw a circle around `at`, in place."""
+    angle = np.linspace(0.0, 2.0 * np.pi, 25)
+    line(picture, at + radius_px * np.column_stack([np.cos(angle), np.sin(angle)]), kind, width=1)
+
+
+def ellipse(
+    picture: Picture, at: NDArray[np.float64], pixel_from_ras: NDArray[np.float64], radius_mm: float, kind: str
+) -> None:
+    """Draw what a ball of `radius_mm` around `at` is in this picture: an ellipse where its pixels are not square."""
+    angle = np.linspace(0.0, 2.0 * np.pi, 33)
+    across, down = (radius_mm * np.sqrt((pixel_from_ras[row, :3] ** 2).sum()) for row in (0, 1))
+    line(picture, at + np.column_stack([across * np.cos(angle), down * np.sin(angle)]), kind, width=1)
 
 
 def label(

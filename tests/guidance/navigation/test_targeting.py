@@ -110,7 +110,7 @@ def test_another_trajectory_can_be_chosen() -> None:
 
 def test_without_a_plan_only_the_tip_is_told() -> None:
     values = Targeting(None, [NEEDLE]).measure("Needle", pose(GOAL, np.array([1.0, 0, 0])))
-    assert set(values) == {"tip_r_mm", "tip_a_mm", "tip_s_mm", "sigma_mm"}
+    assert set(values) == {"tip_r_mm", "tip_a_mm", "tip_s_mm", "sigma_mm", "bound_mm"}
 
 
 def test_the_plan_of_the_liver_gives_every_number() -> None:

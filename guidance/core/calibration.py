@@ -1,0 +1,221 @@
+"""Calibration desk: registration and calibrations as procedures that people walk through, act by act.
+
+Each ends in a result with its errors: used from then on where it is within its limits, refused with the
+reason where it is not. A result goes out as Text of a sealed file (`guidance.space.results`); the rim
+that is live writes it to disk.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from devices.messages import Metrics, Text
+from guidance.core.poses import PoseDesk
+from guidance.core.scene import ActHandler, Answer, Desk, Scene
+from guidance.events import Act, Effect, JobDone
+from guidance.exact import Matrix, Vector, apply
+from guidance.safety.facts import Fact
+from guidance.settings import Registration
+from guidance.space.frames import FramePath
+from guidance.space.pivot import RMS_MM, SPAN_DEG
+from guidance.space.results import CalibrationResult, write_result
+
+DWELL_TICKS = 20  # poses of a held pointer that are averaged
+STILL_MM = 0.7  # root mean square about their mean that counts as held still
+PIVOT_POSES = 2000  # at most
+LEAST_PIVOT = 100
+
+
+class CalibrationDesk(Desk):
+    """Acts REGISTER_START, COLLECT, REGISTER, PIVOT_START, PIVOT; one procedure of each kind at a time."""
+
+    jobs = frozenset({"register", "pivot"})
+
+    def __init__(self, scene: Scene, poses: PoseDesk) -> None:
+        self._scene, self._poses, self._tracking = scene, poses, scene.tracking
+        self._row = scene.settings.navigation.registration
+        self._pointer: FramePath | None = None
+        self._recent: deque[Vector] = deque(maxlen=DWELL_TICKS)
+        self.collected: dict[str, Vector] = {}  # landmark -> pointer's tip in the moving frame, mm
+        self._pivot: tuple[str, FramePath, list[Matrix]] | None = None
+        self._pivoting = ""
+        self.tre_mm: float | None = None
+        if self._row is not None:
+            self._pointer = self._tracking.way_from(self._row.pointer, self._row.moving)
+            scene.facts.declare("registration_tre_mm", _title(self._row))
+        self._trust()
+
+    @property
+    def verbs(self) -> dict[str, ActHandler]:
+        """What an operator does, in this order."""
+        return {
+            "REGISTER_START": self._register_start,
+            "COLLECT": self._collect,
+            "REGISTER": self._register,
+            "PIVOT_START": self._pivot_start,
+            "PIVOT": self._pivot_end,
+        }
+
+    def _trust(self) -> None:
+        """Every tool is as uncertain as its way to RAS."""
+        for tool in self._tracking.tools:
+            self._poses.targeting.uncertain(tool, *self._tracking.way_errors(tool))
+
+    def measure(self, now_ns: int) -> None:
+        """The pointer's tip, and the poses of a pivot under way."""
+        if self._row is not None and self._pointer is not None:
+            matrix = self._live(self._pointer, now_ns)
+            if matrix is None:
+                self._recent.clear()
+            else:
+                tip = self._tracking.tools[self._row.pointer].tip_mm
+                self._recent.append(apply(matrix, np.array([tip], np.float64))[0])
+            error = 0.0 if self.tre_mm is None else self.tre_mm
+            fact = Fact(error, now_ns, self.tre_mm is not None, self._row.tre_mm)
+            self._scene.facts.set("registration_tre_mm", _title(self._row), fact)
+        if self._pivot is not None:
+            _, way, kept = self._pivot
+            matrix = self._live(way, now_ns)
+            if matrix is not None and len(kept) < PIVOT_POSES:
+                kept.append(matrix)
+
+    def _live(self, way: FramePath, now_ns: int) -> Matrix | None:
+        live = all(self._tracking.edge_quality(edge, now_ns).usable for edge in way.edges)
+        return self._tracking.graph.evaluate(way) if live else None
+
+    def _register_start(self, act: Act) -> Answer:
+        if self._row is None or self._scene.plan is None or not self._scene.plan.landmarks:
+            return ("this room registers nothing: no [navigation.registration], or no landmarks in the plan",), []
+        self.collected.clear()
+        return (), []
+
+    def _collect(self, act: Act) -> Answer:
+        """The pointer is held on a landmark: `name`, else the next one of the plan."""
+        plan = self._scene.plan
+        if self._row is None or plan is None:
+            return ("this room registers nothing",), []
+        names = [mark.name for mark in plan.landmarks if mark.inside is None]
+        wanted = str(act.values.get("name", "")) or next((n for n in names if n not in self.collected), "")
+        if wanted not in names:
+            return (f"there is no landmark {wanted!r} left to collect (have {names})",), []
+        if len(self._recent) < DWELL_TICKS:
+            return (f"{self._row.pointer} is not live for long enough: hold it on {wanted}",), []
+        points = np.array(self._recent)
+        mean = points.mean(axis=0)
+        spread = float(np.sqrt(((points - mean) ** 2).sum(axis=1).mean()))
+        if spread > STILL_MM:
+            return (f"{self._row.pointer} moves by {spread:.1f} mm: hold it still on {wanted}",), []
+        self.collected[wanted] = mean
+        values = {"collected": float(len(self.collected)), "spread_mm": spread}
+        return (), self._tell(f"collected-{wanted}", values, act.now_ns)
+
+    def _register(self, act: Act) -> Answer:
+        """Fit what was collected; the answer comes as Metrics and as a result file."""
+        row, plan = self._row, self._scene.plan
+        if row is None or plan is None:
+            return ("this room registers nothing",), []
+        if len(self.collected) < row.least_points:
+            return (f"{len(self.collected)} landmarks were collected, {row.least_points} are needed",), []
+        places = {mark.name: mark.position_mm for mark in plan.landmarks}
+        inputs: dict[str, Any] = {
+            "moving_mm": np.array(list(self.collected.values())),
+            "fixed_mm": np.array([places[name] for name in self.collected]),
+            "goal_fixed_mm": np.array(plan.targets[0].center_mm, np.float64),
+            "fle_mm": row.fle_mm,
+        }
+        return (), [self._scene.job("show", "", "register", inputs, {})]
+
+    def _pivot_start(self, act: Act) -> Answer:
+        """`name`: the tool whose tip stands still while it is tilted."""
+        name = str(act.values.get("name", ""))
+        tool = self._tracking.tools.get(name)
+        if tool is None:
+            return (f"there is no tool {name!r} (have {sorted(self._tracking.tools)})",), []
+        frame = self._row.moving if self._row else self._tracking.tracks[tool.stream].edge[1]
+        self._pivot = (name, self._tracking.way_from(name, frame), [])
+        return (), []
+
+    def _pivot_end(self, act: Act) -> Answer:
+        if self._pivot is None:
+            return ("no pivot calibration was started",), []
+        name, _, kept = self._pivot
+        if len(kept) < LEAST_PIVOT:
+            return (f"{len(kept)} poses of {name} were seen, {LEAST_PIVOT} are needed",), []
+        self._pivot, self._pivoting = None, name
+        return (), [self._scene.job("show", "", "pivot", {"poses": np.array(kept)}, {})]
+
+    def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
+        """A fit: used or refused, and told either way."""
+        if result.failed:
+            return self._tell_text(f"{result.kind} failed: {result.failed}", result.now_ns)
+        facts = result.facts
+        values = {key: float(value) for key, value in facts.items() if isinstance(value, (int, float))}
+        use = {"register": self._registered, "pivot": self._pivoted}[result.kind]
+        return use(values, str(facts.get("refused", "")), result.now_ns)
+
+    def _registered(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
+        row = self._row
+        assert row is not None, "a room that registers nothing asks for no such job"
+        matrix = np.eye(4)
+        matrix[:3] = [[values[f"m{i}{j}"] for j in range(4)] for i in range(3)]
+        found = CalibrationResult(
+            kind="points", moving=row.moving, fixed=row.fixed, fixed_from_moving=_rows(matrix),
+            made_ns=self._scene.wall_ns, valid_s=row.valid_s,
+            errors={key: values[key] for key in ("fre_mm", "tre_mm", "sigma_mm", "bound_mm")},
+            limits={"fre_mm": row.fre_mm, "tre_mm": row.tre_mm},
+            made_from=", ".join(self.collected),
+        )  # fmt: skip
+        faults = found.faults(self._scene.wall_ns)
+        self.tre_mm = values["tre_mm"]
+        if not faults:
+            self._tracking.join(row.moving, row.fixed, matrix, values["sigma_mm"], values["bound_mm"])
+            self._trust()
+        return self._tell_result(found, values, faults, now_ns)
+
+    def _pivoted(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
+        tool = self._tracking.tools[self._pivoting]
+        tip = (values["tip_x_mm"], values["tip_y_mm"], values["tip_z_mm"])
+        matrix = np.eye(4)
+        matrix[:3, 3] = tip
+        found = CalibrationResult(
+            kind="pivot", moving=f"{tool.name}Tip", fixed=tool.name, fixed_from_moving=_rows(matrix),
+            made_ns=self._scene.wall_ns,
+            errors={key: values[key] for key in ("rms_mm", "span_deg", "sigma_mm")},
+            limits={"rms_mm": RMS_MM, "span_deg_least": SPAN_DEG},
+        )  # fmt: skip
+        faults = [refused] if refused else found.faults(self._scene.wall_ns)
+        if not faults:
+            changed = {"tip_mm": tip, "tip_sigma_mm": values["sigma_mm"]}
+            self._tracking.tools[tool.name] = tool.model_copy(update=changed)
+            self._poses.targeting.move_tip(tool.name, np.array(tip), values["sigma_mm"])
+            self._trust()
+        return self._tell_result(found, values, faults, now_ns)
+
+    def _tell_result(
+        self, found: CalibrationResult, values: dict[str, float], faults: list[str], now_ns: int
+    ) -> list[Effect]:
+        name = f"{found.kind}-{found.moving}-{found.fixed}"
+        effects = self._tell(name, {**values, "used": float(not faults)}, now_ns)
+        if faults:
+            return [*effects, *self._tell_text(f"{name} refused: " + "; ".join(faults), now_ns)]
+        text = Text(name=f"result-{name}", device_time_ns=now_ns, text=write_result(found).decode())
+        return [*effects, *self._scene.routes.to("metrics", text)]
+
+    def _tell_text(self, words: str, now_ns: int) -> list[Effect]:
+        return list(self._scene.routes.to("metrics", Text(name="calibration", device_time_ns=now_ns, text=words)))
+
+    def _tell(self, name: str, values: dict[str, float], now_ns: int) -> list[Effect]:
+        tracks = self._tracking.tracks.values()
+        told = {track.stream.name: track.usable_ns for track in tracks if track.usable_ns} or {"plan": now_ns}
+        message = Metrics(name=name, device_time_ns=now_ns, values=values, evidence=told)
+        return list(self._scene.routes.to("metrics", message))
+
+
+def _title(row: Registration) -> str:
+    return f"{row.moving}-{row.fixed}"
+
+
+def _rows(matrix: Matrix) -> Any:
+    return tuple(tuple(float(value) for value in row) for row in matrix)
