@@ -31,7 +31,7 @@ def config_file(kind: str, name_or_path: str) -> Path:
 
 def load_room(path: Path) -> tuple[RoomSettings, Plan | None, dict[str, Limit]]:
     """Settings, plan and limits of a room; SettingsError or PlanError with every fault."""
-    settings = with_results(load_settings(path), path.parent, time.time_ns())
+    settings = with_results(_beside(load_settings(path), path.resolve().parent), path.parent, time.time_ns())
     plan = load_plan(Path(settings.plan)) if settings.plan else None
     return settings, plan, load_limits(config_file("safety", "limits"), settings.limits)
 
@@ -92,6 +92,19 @@ def _tool_from(tool: Tool, folder: Path, now_ns: int, faults: list[str]) -> Tool
         return tool
     tip = tuple(row[3] for row in found.fixed_from_moving[:3])
     return tool.model_copy(update={"tip_mm": tip, "tip_sigma_mm": found.errors.get("sigma_mm", tool.tip_sigma_mm)})
+
+
+def _beside(settings: RoomSettings, folder: Path) -> RoomSettings:
+    """The settings with every path in the links' options (`..._file`, `..._folder`) beside the room file."""
+    links = []
+    for row in settings.links:
+        paths = {
+            name: str(folder / value)
+            for name, value in row.options.items()
+            if name.endswith(("_file", "_folder")) and isinstance(value, str)
+        }
+        links.append(row.model_copy(update={"options": row.options | paths}))
+    return settings.model_copy(update={"links": tuple(links)})
 
 
 def recording_header(settings: RoomSettings, plan: Plan | None, limits: dict[str, Limit]) -> dict[str, Any]:

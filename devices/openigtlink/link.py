@@ -89,7 +89,12 @@ class OpenIGTLinkLink:
         if settings.mode == "listen":
             try:
                 self._server = await loop.create_server(
-                    lambda: Connection(self), settings.host, settings.port, backlog=1024, ssl=settings.tls
+                    lambda: Connection(self),
+                    settings.host,
+                    settings.port,
+                    backlog=1024,
+                    ssl=settings.tls,
+                    ssl_handshake_timeout=settings.handshake_s if settings.tls else None,
                 )
             except OSError as fault:
                 raise LinkError(

@@ -35,6 +35,7 @@ class OpenIGTLinkSettings:
     backoff_first_s: float = 0.1
     backoff_most_s: float = 1.0
     connect_timeout_s: float = 2.0
+    handshake_s: float = 2.0  # for TLS, of a peer that connects to us
     message_deadline_s: float = 2.0  # from the first byte of a message to its last
     idle_limit_s: float | None = None  # close a peer that has sent nothing for this long; None: never
     write_stall_s: float = 2.5  # close a peer that has read nothing for this long

@@ -6,6 +6,7 @@ from guidance.core import Core
 from guidance.errors import GuidanceError, SettingsError
 from guidance.load import config_file, load_room
 from guidance.plan import load_plan
+from guidance.service.options import link_faults
 from guidance.settings import read_toml
 
 
@@ -23,6 +24,7 @@ def check_file(name_or_path: str) -> list[str]:
             for guard in settings.guards
             if guard.structure not in known
         ]
+        missing += link_faults(settings)
         if not missing:
             Core(settings, plan, limits)
         return missing

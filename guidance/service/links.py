@@ -9,13 +9,13 @@ from devices.errors import LocalProtocolError
 from devices.messages import AnyMessage
 from devices.mqtt.link import MqttLink
 from devices.mqtt.outbox import Outbox
-from devices.mqtt.settings import MqttSettings
 from devices.openigtlink.link import OpenIGTLinkLink
-from devices.openigtlink.settings import OpenIGTLinkSettings
 from devices.zeromq.link import ZeroMQLink
-from devices.zeromq.settings import ZeroMQSettings
 from guidance.errors import SettingsError
-from guidance.settings import Link
+from guidance.service import options
+from guidance.settings import Link, RoomSettings
+
+Hearing = dict[str, Any]
 
 
 class AnyLink(Protocol):
@@ -58,51 +58,28 @@ class Ears:
         self.on_loss = lambda stream, count, reason: on_loss(link, stream, count, reason)
 
 
-def build(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
+def build(row: Link, room: RoomSettings, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
     """The link of one row; SettingsError names the row and what is wrong with it."""
+    hearing = {"on_message": ears.on_message, "on_change": ears.on_change, "on_loss": ears.on_loss}
     try:
-        return _BUILDERS[row.kind](row, room, clock, ears, outbox)
-    except (TypeError, ValueError, LocalProtocolError) as fault:
+        return _BUILDERS[row.kind](row, room, clock, hearing, outbox)
+    except (ValueError, LocalProtocolError) as fault:
         raise SettingsError(f"links.{row.id}", [str(fault)]) from fault
 
 
-def _openigtlink(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
-    host, port = _split(row.address)
-    settings = OpenIGTLinkSettings(
-        id=row.id,
-        mode=row.mode,
-        host=host,
-        port=port,
-        default_frame=row.default_frame,
-        reconnect=row.reconnect,
-        **row.options,  # type: ignore[arg-type]
-    )
-    return OpenIGTLinkLink(
-        settings, clock=clock, on_message=ears.on_message, on_change=ears.on_change, on_loss=ears.on_loss
-    )
+def _openigtlink(row: Link, room: RoomSettings, clock: Clock, hearing: Hearing, outbox: Outbox) -> AnyLink:
+    return OpenIGTLinkLink(options.openigtlink(row, room), clock=clock, **hearing)
 
 
-def _zeromq(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
-    endpoint = f"tcp://{row.address}"
-    sockets: dict[str, Any] = {"publish": endpoint} if row.mode == "listen" else {"subscribe": (endpoint,)}
-    settings = ZeroMQSettings(room=room, **(sockets | row.options))
-    return ZeroMQLink(settings, clock=clock, on_message=ears.on_message, on_change=ears.on_change, on_loss=ears.on_loss)
+def _zeromq(row: Link, room: RoomSettings, clock: Clock, hearing: Hearing, outbox: Outbox) -> AnyLink:
+    return ZeroMQLink(options.zeromq(row, room), clock=clock, **hearing)
 
 
-def _mqtt(row: Link, room: str, clock: Clock, ears: Ears, outbox: Outbox) -> AnyLink:
-    host, port = _split(row.address)
-    settings = MqttSettings(room=room, host=host, port=port, **row.options)  # type: ignore[arg-type]
-    return MqttLink(
-        settings, clock=clock, on_message=ears.on_message, on_change=ears.on_change, on_loss=ears.on_loss, outbox=outbox
-    )
+def _mqtt(row: Link, room: RoomSettings, clock: Clock, hearing: Hearing, outbox: Outbox) -> AnyLink:
+    return MqttLink(options.mqtt(row, room), clock=clock, outbox=outbox, **hearing)
 
 
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host, int(port)
-
-
-_BUILDERS: dict[str, Callable[[Link, str, Clock, Ears, Outbox], AnyLink]] = {
+_BUILDERS: dict[str, Callable[[Link, RoomSettings, Clock, Hearing, Outbox], AnyLink]] = {
     "openigtlink": _openigtlink,
     "zeromq": _zeromq,
     "mqtt": _mqtt,

@@ -34,7 +34,7 @@ class Room:
         settings = core.settings
         self.meter = Meter(frozenset(row.name for row in settings.streams if row.kind in IMAGES))
         self.links: dict[str, AnyLink] = {
-            row.id: build(row, settings.room, clock, Ears(row.id, self._message, self._change, self._lost), outbox)
+            row.id: build(row, settings, clock, Ears(row.id, self._message, self._change, self._lost), outbox)
             for row in settings.links
         }
         self.lanes: dict[str, LaneThread] = {}
