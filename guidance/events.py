@@ -63,12 +63,21 @@ class JobDone(Event, frozen=True, kw_only=True, tag="done", eq=False):
 class Act(Event, frozen=True, kw_only=True, tag="act", eq=False):
     """An operator's act, already authenticated by the rim; the core judges it."""
 
-    verb: str  # arm | confirm | start | stop | acknowledge | reset | re_zero | ...
+    verb: str  # ARM | START | STOP | ACKNOWLEDGE | RESET | LEASE | ...
     actor: str
     values: dict[str, float | int | str | bool] = {}
+    console: str = ""  # where; "" = the actor's own
+    role: str = "operator"
 
 
-AnyEvent = Arrival | Tick | LinkChange | Loss | JobDone | Act
+class Health(Event, frozen=True, kw_only=True, tag="health", eq=False):
+    """What the rim measured of itself: `facts` by name, of `source` (recorder, journal, supervisor, a feed)."""
+
+    source: str
+    facts: dict[str, float]
+
+
+AnyEvent = Arrival | Tick | LinkChange | Loss | JobDone | Act | Health
 
 
 class Send(msgspec.Struct, frozen=True, eq=False):

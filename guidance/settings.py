@@ -92,6 +92,7 @@ class StaticTransform(_Strict):
     result: str | None = None
     source: str = "configuration"
     sigma_mm: float = Field(default=0.0, ge=0)
+    fre_mm: float | None = Field(default=None, ge=0)  # residual of the registration, where it is one
     bound_mm: float = Field(default=0.0, ge=0)  # 95 % of its errors are smaller; 0: taken from `sigma_mm`
     conditions: dict[str, float] = {}  # what must hold at use, e.g. pixel_mm of the picture that was calibrated
     made_ns: int = 0  # wall time; 0: does not grow old
@@ -103,6 +104,7 @@ class Space(_Strict):
 
     static: tuple[StaticTransform, ...] = ()
     moving_reference: Identifier | None = None  # tool whose frame is fixed to the patient
+    second_reference: Identifier | None = None  # another one; against it the first must not move
 
 
 class Thermometry(_Strict):
@@ -127,16 +129,83 @@ class Guard(_Strict):
     structure: Identifier
     limit_c: float | None = None
     limit_cem43_min: float | None = Field(default=None, gt=0)
-    role: Literal["organ_at_risk", "target"] = "organ_at_risk"
+    role: Literal["organ_at_risk", "target", "unheated", "near_field"] = "organ_at_risk"
+
+
+class Motion(_Strict):
+    """Motion of one structure of the plan, seen in one cine stream. Sources of the defaults: docs/motion.md.
+
+    The reference is the most frequented position among the first `reference_frames`; the plan's target belongs to it.
+    """
+
+    stream: Identifier
+    target: Identifier
+    reference_frames: int = Field(default=60, ge=1, le=200)
+    predict: bool = True
+
+
+class Gating(_Strict):
+    """When the beam may be on. The shares and ways allowed are limits: target_outside_share, target_centroid_mm."""
+
+    boundary_mm: float = Field(default=3.0, ge=0, le=20)
+    good_frames: int = Field(default=2, ge=1, le=10)
+    stale_intervals: float = Field(default=2.0, gt=1, le=5)
+    most_age_ms: float = Field(default=500.0, gt=0, le=2000)
 
 
 class Therapy(_Strict):
-    """The energy device: the link that takes its commands and the nominal power."""
+    """The energy device: the link that takes its commands, the nominal power and what it must report.
+
+    `modality` names its safe state (guidance/safety/safe_states.py); `stop_links` are further
+    channels that reach it; `interlocks` are readings without which nothing is armed.
+    """
 
     link: Identifier
     device: str = "Therapy"
+    modality: Literal["ultrasound", "laser", "microwave", "radiofrequency", "cryo", "electroporation"] = "ultrasound"
     power_w: float = Field(default=0.0, ge=0)
+    stop_links: tuple[Identifier, ...] = ()
+    interlocks: tuple[Literal["coolant_ok", "coupling_ok", "cavitation", "r_wave_sync"], ...] = ()
     options: dict[str, str | int | float | bool] = {}
+
+
+class Robot(_Strict):
+    """The motion device. `tool` is what it carries; with a `trajectory` of the plan it is kept in a corridor."""
+
+    link: Identifier
+    device: str = "Robot"
+    modality: Literal["robot_outside", "robot_in_moving_organ"] = "robot_outside"
+    stop_links: tuple[Identifier, ...] = ()
+    tool: Identifier | None = None
+    trajectory: Identifier | None = None
+    inner_mm: float = Field(default=1.0, gt=0)
+    outer_mm: float = Field(default=3.0, gt=0)
+
+
+class Control(_Strict):
+    """People at consoles: how many must show alarms, and whether energy needs a control that is held on."""
+
+    consoles: int = Field(default=0, ge=0, le=16)
+    held: Literal["none", "pedal", "browser"] = "none"
+    arm_expires_s: float = Field(default=10.0, gt=0, le=60)
+
+
+class Patient(_Strict):
+    """Who lies in this room, which side and which plan: what the loaded plan must fit. Absent = not compared."""
+
+    patient_id: str | None = None
+    laterality: str | None = None
+    frame_of_reference_uid: str | None = None
+    content_sha256: str | None = None
+
+
+class GoldenPoint(_Strict):
+    """A point that a source gives in its own `frame` (mm) and that must lie at `ras_mm`."""
+
+    name: Identifier
+    frame: Identifier
+    at_mm: Vector3
+    ras_mm: Vector3
 
 
 class Output(_Strict):
@@ -215,7 +284,13 @@ class RoomSettings(_Strict):
     navigation: Navigation = Navigation()
     thermometry: Thermometry | None = None
     guards: tuple[Guard, ...] = ()
+    motion: Motion | None = None
+    gating: Gating | None = None
     therapy: Therapy | None = None
+    robot: Robot | None = None
+    control: Control = Control()
+    patient: Patient | None = None
+    golden: tuple[GoldenPoint, ...] = ()
     outputs: tuple[Output, ...] = ()
     recording: Recording = Recording()
     tick_ms: float = Field(default=20.0, ge=1, le=100)
@@ -232,14 +307,22 @@ class RoomSettings(_Strict):
         uses += [(f"outputs.{o.kind}.to", link, links) for o in self.outputs for link in o.to]
         if self.thermometry:
             uses.append(("thermometry.stream", self.thermometry.stream, streams))
-        if self.therapy:
-            uses.append(("therapy.link", self.therapy.link, links))
-        if self.space.moving_reference:
-            uses.append(("space.moving_reference", self.space.moving_reference, tools))
+        for what, device in (("therapy", self.therapy), ("robot", self.robot)):
+            if device is not None:
+                uses += [(f"{what}.link", device.link, links)]
+                uses += [(f"{what}.stop_links", link, links) for link in device.stop_links]
+        named = {"space.moving_reference": self.space.moving_reference}
+        named |= {"space.second_reference": self.space.second_reference}
+        named |= {"robot.tool": self.robot.tool if self.robot else None}
+        uses += [(path, name, tools) for path, name in named.items() if name]
         uses += [(f"navigation.{path}", name, tools) for path, name in self.navigation.named_tools()]
         faults += [
             f"{path}: {name!r} is not defined (have {sorted(have)})" for path, name, have in uses if name not in have
         ]
+        if self.gating and not self.motion:
+            faults.append("gating: needs [motion], which says what is gated on")
+        if self.motion and not self.plan:
+            faults.append("motion.target: names a structure of the plan, and no plan is given")
         if self.guards and not self.plan:
             faults.append("guards: a guard names a structure of the plan, and no plan is given")
         if faults:

@@ -39,6 +39,7 @@ class Operator:
         self._device = device
         self._asked = 0
         self._due_ns = NEVER_NS
+        self._shown: dict[str, float] = {}  # what the first of two steps showed, to be repeated with the second
         self.refused: Counter[str] = Counter()
         self.done: list[tuple[int, str]] = []
 
@@ -58,7 +59,8 @@ class Operator:
         self._due_ns = now_ns + self.AGAIN_NS
         self._asked += 1
         verb = self._acts[0].verb
-        return [Command(name=self._device, device_time_ns=now_ns, command_id=self._asked, verb=verb)]
+        values = dict(self._shown)
+        return [Command(name=self._device, device_time_ns=now_ns, command_id=self._asked, verb=verb, values=values)]
 
     def hear(self, answer: Acknowledgement, now_ns: int) -> None:
         """Go on to the next act, or note why not."""
@@ -67,6 +69,8 @@ class Operator:
         if not answer.done:
             self.refused[f"{answer.verb}: {answer.text}"] += 1
             return
+        pairs = (pair.partition("=") for pair in answer.text.split("; "))
+        self._shown = {name: float(value) for name, found, value in pairs if found}
         self.done.append((now_ns, answer.verb))
         self._acts.pop(0)
         self._due_ns = now_ns + round(self._acts[0].after_s * 1e9) if self._acts else NEVER_NS

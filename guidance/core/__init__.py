@@ -11,18 +11,23 @@ from guidance.core.acts import ActDesk, answer
 from guidance.core.calibration import CalibrationDesk
 from guidance.core.devices import DeviceDesk
 from guidance.core.margins import MarginDesk
+from guidance.core.motion import MotionDesk
 from guidance.core.navigation import NavigationDesk
 from guidance.core.poses import PoseDesk
 from guidance.core.scene import Desk, Scene
 from guidance.core.thermometry import ThermometryDesk
 from guidance.core.views import ViewDesk
-from guidance.events import Act, AnyEvent, Arrival, Effect, JobDone, LinkChange, Loss, Send, Tick
+from guidance.core.watch import WatchDesk
+from guidance.events import Act, AnyEvent, Arrival, Effect, Health, JobDone, LinkChange, Loss, Send, Tick
 from guidance.outputs.alerts import AlertWriter
 from guidance.plan import Plan
 from guidance.safety import evidence
 from guidance.safety.alarms import Alarm
+from guidance.safety.consoles import Consoles
 from guidance.safety.judge import Judge
 from guidance.safety.limits import Limits
+from guidance.safety.safe_states import SAFE_STATES
+from guidance.safety.signals import Signals
 from guidance.safety.stops import Stoppable, Stops
 from guidance.safety.treatment import Treatment, Verdict
 from guidance.settings import RoomSettings
@@ -37,24 +42,36 @@ class Core:
         self.scene = Scene(settings, plan, limits)
         self.streams = self.scene.streams
         self.judge = Judge(self.scene.facts, limits)
-        therapy = settings.therapy
-        self.stops = Stops([Stoppable(therapy.link, therapy.device, "emission off")] if therapy else [])
-        self.treatment = Treatment(self.judge, self.stops, therapy)
+        facts, control = self.scene.facts, settings.control
+        self.stops = Stops(stoppables(settings))
+        self.treatment = Treatment(self.judge, self.stops, settings.therapy, settings.robot, control.arm_expires_s)
+        self.consoles = Consoles(facts, control, limits["console_lease_ms"].value)
+        self.signals = Signals(facts, limits["alarm_unseen_ms"].value)
         self.poses = PoseDesk(self.scene)
         self.thermometry = ThermometryDesk(self.scene)
         self.views = ViewDesk(self.scene)
-        self.devices = DeviceDesk(self.scene)
+        self.devices = DeviceDesk(self.scene, self.consoles)
+        self.watch = WatchDesk(self.scene, self.devices, self.treatment, self.consoles)
+        self.motion = MotionDesk(self.scene)
         self.navigation = NavigationDesk(self.scene, self.poses)
         self.calibration = CalibrationDesk(self.scene, self.poses)
         self.margins = MarginDesk(self.scene, self.poses)
         self.desks: tuple[Desk, ...] = (
-            self.poses, self.thermometry, self.devices, self.calibration, self.navigation, self.margins, self.views
-        )  # fmt: skip
+            self.poses,
+            self.thermometry,
+            self.motion,
+            self.devices,
+            self.calibration,
+            self.navigation,
+            self.watch,
+            self.margins,
+            self.views,
+        )
         self.texts: dict[tuple[str, str], str] = {}  # newest text of each (link, name), e.g. consumers' reports
         self.unlisted: dict[tuple[str, str], int] = {}  # (link, message name) -> messages that no stream takes
         self.last_verdict = Verdict(True)
-        self._acts = ActDesk(self.judge, self.treatment)
-        self._writer = AlertWriter(settings.room)
+        self._acts = ActDesk(self.judge, self.treatment, self.consoles, self.signals)
+        self._writer = AlertWriter(settings.room, self.judge.unit_of)
         self._clock = evidence.ClockWatch()
         self._roles = {row.id: row.role for row in settings.links}
         self._by_source = {(row.link, row.message_name): self.streams[row.name] for row in settings.streams}
@@ -68,6 +85,7 @@ class Core:
             LinkChange: self._link,
             Loss: self._loss,
             Act: self._act,
+            Health: self._health,
         }
 
     def accept(self, event: AnyEvent) -> list[Effect]:
@@ -78,6 +96,8 @@ class Core:
         message, now_ns = event.message, event.now_ns
         if isinstance(message, Acknowledgement):
             self.stops.confirm(event.link, message, now_ns)
+            for listener in self.desks:
+                listener.heard(message, now_ns)
             return self._judged(now_ns, ("stop_unconfirmed_ms",))
         if isinstance(message, Command):
             return self._command(event.link, message, now_ns)
@@ -85,6 +105,7 @@ class Core:
         if state is None:
             return self._unlisted(event)
         state.arrived(now_ns, message.device_time_ns, getattr(message, "number", -1))
+        self.watch.tags(state, message, now_ns)
         desk = self._by_kind[state.settings.kind]
         effects = [*desk.take(state, message, now_ns)]
         return [*self._judged(now_ns, desk.judged), *effects] if desk.judged else effects
@@ -109,16 +130,24 @@ class Core:
             desk.measure(now_ns)
         evidence.stop_facts(self.scene.facts, self.stops.unconfirmed_ms(now_ns), now_ns)
         self._clock.measure(self.scene.facts, event.wall_ns, now_ns)
+        self.signals.measure(self.judge.shown(), self.consoles.live(now_ns), now_ns)
         effects = self._judged(now_ns, None)
+        effects += self._alerts(self.judge.remind(now_ns), now_ns)
         for desk in self.desks:
             effects += desk.tick(now_ns)
         return effects
 
     def _link(self, event: LinkChange) -> Iterable[Effect]:
         self.devices.link(event)
-        return ()
+        if event.up:
+            self.treatment.link_up(event.link, event.now_ns)
+        return self._judged(event.now_ns, ("link_down_ms",))
+
+    def _health(self, event: Health) -> Iterable[Effect]:
+        return self._judged(event.now_ns, self.watch.health(event))
 
     def _loss(self, event: Loss) -> Iterable[Effect]:
+        self.watch.lost(event)
         state = self._by_source.get((event.link, event.stream))
         if state is not None:
             state.dropped += event.count
@@ -128,9 +157,8 @@ class Core:
         if self._roles[link] != "console":
             verdict = Verdict(False, (f"link {link!r} is not a console; its commands are not taken",))
             return [Send(link, answer(command, verdict, now_ns), urgent=True)]
-        values: dict[str, float | int | str | bool] = {"alarm": command.reason, "name": command.reason}
-        values |= command.values
-        act = Act(now_ns=now_ns, verb=command.verb, actor=link, values=values)
+        values = {**command.values, "alarm": command.reason, "name": command.reason}
+        act = Act(now_ns=now_ns, verb=command.verb, actor=command.name, values=values, console=link)
         verdict, effects = self._carry_out(act)
         return [*effects, Send(link, answer(command, verdict, now_ns), urgent=True)]
 
@@ -143,19 +171,35 @@ class Core:
         if handler is not None:
             reasons, effects = handler(act)
             return Verdict(not reasons, reasons), effects
+        before = self.treatment.phase
         verdict, changed = self._acts.take(act)
+        if self.treatment.phase is not before:  # rows of the new phase are judged before any device is told of it
+            raised = self.judge.judge(act.now_ns, self.treatment.phase)
+            self.treatment.react(act.now_ns, raised)
+            changed = [*changed, *raised]
         return verdict, [*self._urgent(act.now_ns), *self._alerts(changed, act.now_ns)]
 
     def _judged(self, now_ns: int, names: Iterable[str] | None) -> list[Effect]:
         """Judge facts, react, and tell: stops first, then permits, then alerts."""
         changed = self.judge.judge(now_ns, self.treatment.phase, names)
-        self.treatment.react(now_ns)
+        self.treatment.react(now_ns, changed)
         return [*self._urgent(now_ns), *self._alerts(changed, now_ns)]
 
     def _urgent(self, now_ns: int) -> list[Effect]:
         due = [*self.stops.due(now_ns), *self.treatment.commands_due(now_ns)]
         return [Send(link, command, urgent=True) for link, command in due]
 
-    def _alerts(self, changed: list[Alarm], now_ns: int) -> list[Effect]:
+    def _alerts(self, changed: Iterable[Alarm], now_ns: int) -> list[Effect]:
+        changed = list(dict.fromkeys(changed))
+        self.signals.heard(changed)
         told = [self._writer.write(alarm, now_ns) for alarm in changed]
         return [send for alert in told for send in self.scene.routes.to("alert", alert, urgent=True)]
+
+
+def stoppables(settings: RoomSettings) -> list[Stoppable]:
+    """The devices of a room that take STOP, each with its declared safe state and every channel that reaches it."""
+    devices = [device for device in (settings.therapy, settings.robot) if device is not None]
+    return [
+        Stoppable(row.link, row.device, state.text, row.stop_links, state.values)
+        for row, state in ((device, SAFE_STATES[device.modality]) for device in devices)
+    ]

@@ -24,7 +24,10 @@ class ThermometryDesk(Desk):
         self._guards = evidence.GuardMemory(
             {guard.structure: default if guard.limit_c is None else guard.limit_c for guard in guards},
             {guard.structure: guard.limit_cem43_min for guard in guards},
+            {guard.structure: guard.role for guard in guards},
+            scene.settings.thermometry.t0_c if scene.settings.thermometry else None,
         )
+        self._answered_ns = 0
         if self._stream:
             self._guards.declare(scene.facts, self._stream)
         self.facts: dict[str, float | int | str | bool | None] = {}  # the newest answer, for views and summaries
@@ -43,7 +46,10 @@ class ThermometryDesk(Desk):
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """An answer: facts for the rules, numbers for the feeds, the volume for the views."""
         if result.failed:
+            self._guards.failed(self._scene.facts, result.now_ns)
             return ()
+        self._answered_ns = result.now_ns
+        evidence.answer_age(self._scene.facts, self._scene.streams[self._stream], self._answered_ns, result.now_ns)
         self.facts = dict(result.facts)
         self._guards.measure(self._scene.facts, result.facts, self._stream, result.now_ns)
         self._scene.show_volume({**result.arrays, "state": str(result.facts.get("state"))}, told)
@@ -56,4 +62,6 @@ class ThermometryDesk(Desk):
     def measure(self, now_ns: int) -> None:
         """A frame that does not come ages."""
         if self._stream:
-            evidence.image_age(self._scene.facts, self._scene.streams[self._stream], now_ns)
+            state = self._scene.streams[self._stream]
+            evidence.image_age(self._scene.facts, state, now_ns)
+            evidence.answer_age(self._scene.facts, state, self._answered_ns, now_ns)

@@ -4,7 +4,13 @@ from enum import StrEnum
 
 import msgspec
 
-from guidance.safety.rules import Rule
+from devices.messages import Priority
+from guidance.safety.phases import Phase
+from guidance.safety.rules.row import ENERGY, Rule
+from guidance.units import ms
+
+# An acknowledged condition that is still present asks again after this long.
+REMINDS_NS: dict[Priority, int] = {Priority.HIGH: ms(120_000), Priority.MEDIUM: ms(300_000)}
 
 
 class AlarmState(StrEnum):
@@ -16,18 +22,21 @@ class AlarmState(StrEnum):
     CLEARED = "cleared"
 
 
-class Alarm(msgspec.Struct):
+class Alarm(msgspec.Struct, eq=False):
     """One condition of one rule on one subject."""
 
     rule: Rule
     subject: str
     present: bool = False
     pending_since_ns: int = 0  # violated, waiting for the rule's delay; 0 = not violated
+    gone_since_ns: int = 0  # no longer violated, waiting for the rule's hold; 0 = violated
     first_ns: int = 0
     acknowledged_by: str = ""
+    acknowledged_ns: int = 0
     shown: bool = False
     value: float | None = None
     limit: float = 0.0
+    priority: Priority = Priority.LOW
 
     @property
     def id(self) -> str:
@@ -43,32 +52,52 @@ class Alarm(msgspec.Struct):
             return AlarmState.LATCHED
         return AlarmState.ACKNOWLEDGED if self.acknowledged_by else AlarmState.ACTIVE
 
-    def update(self, violated: bool, value: float | None, limit: float, now_ns: int) -> bool:
+    @property
+    def unseen(self) -> bool:
+        """Shown, and nobody has acknowledged it."""
+        return self.shown and not self.acknowledged_by
+
+    def update(self, violated: bool, value: float | None, limit: float, now_ns: int, phase: Phase) -> bool:
         """Take one judgement; True when the alarm's state as told to others changed."""
-        before = self.state
+        before, first = self.state, self.first_ns
         if violated:
+            self.gone_since_ns = 0
             self.pending_since_ns = self.pending_since_ns or now_ns
-            if not self.present and now_ns - self.pending_since_ns >= self.rule.delay_ms * 1e6:
-                self._raise(now_ns)
+            if not self.present and now_ns - self.pending_since_ns >= ms(self.rule.delay_ms):
+                self._raise(now_ns, phase)
             if self.present:
                 self.value, self.limit = value, limit
         else:
             self.pending_since_ns = 0
-            self.present = False
-            if not self.rule.latch:
-                self.shown = False
-        return self.state is not before
+            self._lower(now_ns)
+        return self.state is not before or self.first_ns != first
 
-    def _raise(self, now_ns: int) -> None:
+    def _raise(self, now_ns: int, phase: Phase) -> None:
         self.present = self.shown = True
         self.first_ns = now_ns
         self.acknowledged_by = ""
+        calm = self.rule.calm if phase not in ENERGY else None
+        self.priority = calm or self.rule.priority
 
-    def acknowledge(self, actor: str) -> bool:
+    def _lower(self, now_ns: int) -> None:
+        self.gone_since_ns = self.gone_since_ns or now_ns
+        if self.present and now_ns - self.gone_since_ns >= ms(self.rule.hold_ms):
+            self.present = False
+            self.shown = self.rule.latch
+
+    def acknowledge(self, actor: str, now_ns: int = 0) -> bool:
         """A person has seen it; True when that is news."""
-        if not self.shown or self.acknowledged_by:
+        if not self.unseen:
             return False
-        self.acknowledged_by = actor
+        self.acknowledged_by, self.acknowledged_ns = actor, now_ns
+        return True
+
+    def remind(self, now_ns: int) -> bool:
+        """Ask again where an acknowledged condition has lasted; True when it does."""
+        after_ns = REMINDS_NS.get(self.priority)
+        if not self.present or not self.acknowledged_by or after_ns is None or now_ns - self.acknowledged_ns < after_ns:
+            return False
+        self.acknowledged_by = ""
         return True
 
     def reset(self) -> bool:

@@ -31,6 +31,10 @@ class Facts:
         """Measure it. Undeclared facts are accepted: a rule may learn of a subject at run time."""
         self._board.setdefault(name, {})[subject] = fact
 
+    def forget(self, name: str, subject: str) -> None:
+        """It does not exist any more, e.g. a console that signed off."""
+        self._board.get(name, {}).pop(subject, None)
+
     def get(self, name: str, subject: str) -> Fact | None:
         """The latest fact, or None where it was never measured."""
         return self._board.get(name, {}).get(subject)

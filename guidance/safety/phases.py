@@ -18,7 +18,9 @@ class Cause(StrEnum):
 
     RESET = "reset"  # operator: cause cleared and acknowledged
     ARM = "arm"  # operator: first step, every precondition holds
-    START = "start"  # operator: second step
+    START = "start"  # operator: second step, with the values that were shown
+    AWAIT = "start outside the gate"  # operator: second step, the gate opens the beam
+    EXPIRE = "second step too late"  # nobody confirmed in time
     FINISH = "finish"  # operator or plan: energy off, nothing wrong
     HOLD = "hold"  # rule or operator
     RESUME = "resume"  # rule, where its row allows, or operator
@@ -29,6 +31,8 @@ TRANSITIONS: dict[tuple[Phase, Cause], Phase] = {
     (Phase.STOPPED, Cause.RESET): Phase.IDLE,
     (Phase.IDLE, Cause.ARM): Phase.READY,
     (Phase.READY, Cause.START): Phase.TREATING,
+    (Phase.READY, Cause.AWAIT): Phase.HOLD,
+    (Phase.READY, Cause.EXPIRE): Phase.IDLE,
     (Phase.READY, Cause.FINISH): Phase.IDLE,
     (Phase.READY, Cause.HOLD): Phase.IDLE,
     (Phase.TREATING, Cause.FINISH): Phase.IDLE,

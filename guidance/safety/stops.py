@@ -8,14 +8,25 @@ from devices.messages import Acknowledgement, Command
 from guidance.units import ms
 
 REPEAT_NS = ms(50)
+_IDS = 1_000_000_000  # numbers begin at the time of the first request, so that an old run's answer fits none of ours
 
 
 class Stoppable(msgspec.Struct, frozen=True):
-    """A device that takes STOP: its link, its name there and the safe state that it declared."""
+    """A device that takes STOP: its link, its name there, the safe state that it declared.
+
+    `also` are further links that reach it; `values` go with the command.
+    """
 
     link: str
     device: str
     safe_state: str
+    also: tuple[str, ...] = ()
+    values: dict[str, float] = {}
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """Every channel that reaches it."""
+        return (self.link, *self.also)
 
 
 class StopRequest(msgspec.Struct):
@@ -38,29 +49,35 @@ class Stops:
         self.requests: dict[str, StopRequest] = {}
         self._issued = 0
 
-    def request(self, reason: str, now_ns: int) -> None:
-        """Ask every device to stop; one that is already being asked keeps its first request."""
+    def request(self, reason: str, now_ns: int, link: str = "") -> None:
+        """Ask every device (those on `link`, where one is named) to stop.
+
+        A device that is being asked keeps its first request; one that had confirmed is asked anew.
+        """
         for target in self.targets:
-            if target.device not in self.requests:
-                self._issued += 1
-                self.requests[target.device] = StopRequest(
-                    target=target, command_id=self._issued, reason=reason, since_ns=now_ns, next_ns=now_ns
-                )
+            open_request = self.requests.get(target.device)
+            asked = open_request is not None and not open_request.confirmed_ns
+            if asked or (link and link not in target.links):
+                continue
+            self._issued = max(self._issued + 1, now_ns // ms(1) % _IDS)
+            self.requests[target.device] = StopRequest(
+                target=target, command_id=self._issued, reason=reason, since_ns=now_ns, next_ns=now_ns
+            )
 
     def due(self, now_ns: int) -> list[tuple[str, Command]]:
-        """(link, STOP) for every unconfirmed request whose time has come."""
+        """(link, STOP) for every unconfirmed request whose time has come, on every channel."""
         out = []
         for request in self.requests.values():
             if not request.confirmed_ns and now_ns >= request.next_ns:
                 request.next_ns = now_ns + REPEAT_NS
                 request.sent += 1
-                out.append((request.target.link, self._command(request, now_ns)))
+                out += [(link, self._command(request, now_ns)) for link in request.target.links]
         return out
 
     def confirm(self, link: str, answer: Acknowledgement, now_ns: int) -> StopRequest | None:
         """Match an answer to its request; the request when this confirmed it."""
         for request in self.requests.values():
-            same = request.target.link == link and request.command_id == answer.command_id
+            same = link in request.target.links and request.command_id == answer.command_id
             if same and answer.verb == "STOP" and answer.done and not request.confirmed_ns:
                 request.confirmed_ns = now_ns
                 return request
@@ -90,6 +107,7 @@ class Stops:
             name=request.target.device,
             command_id=request.command_id,
             verb="STOP",
+            values=request.target.values,
             reason=request.reason,
             device_time_ns=now_ns,
         )

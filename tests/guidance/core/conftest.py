@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from devices.messages import AnyMessage, Command, Image, Pose
+from devices.messages import Acknowledgement, AnyMessage, Command, Image, Pose
 from devices.quality import Quality
 from guidance.core import Core
 from guidance.events import Arrival, Effect, Job, JobDone, LinkChange, Send, Tick
@@ -47,6 +47,7 @@ class Bench:
         self.core = Core(parse_settings(ROOM, "test"), None, load_limits(config_file("safety", "limits")))
         self.now_ns = 1_000_000_000_000
         self.seen: list[Effect] = []
+        self.obeys = True  # the therapy device confirms every STOP
         self._moved = 0.0
         for link in ("tracker", "mr", "therapy", "console"):
             self.give(LinkChange(now_ns=self.now_ns, link=link, up=True))
@@ -54,7 +55,14 @@ class Bench:
     def give(self, event: Any) -> list[Effect]:
         effects = self.core.accept(event)
         self.seen += effects
+        for effect in effects if self.obeys else ():
+            if isinstance(effect, Send) and isinstance(effect.message, Command) and effect.message.verb == "STOP":
+                self.say(effect.link, self.confirms(effect.message))
         return effects
+
+    def confirms(self, stop: Command, done: bool = True) -> Acknowledgement:
+        """The device's answer to a STOP."""
+        return Acknowledgement(name=stop.name, command_id=stop.command_id, verb="STOP", done=done)
 
     def step(self, milliseconds: float, pose: bool = True, image: bool = True, heat_c: float = 37.0) -> None:
         """Let time pass in ticks of 10 ms with a healthy tracker and, each 200 ms, a temperature result."""
@@ -100,9 +108,11 @@ class Bench:
             JobDone(now_ns=self.now_ns, job=jobs[0].number, lane="guard", kind="thermometry", facts=answer)
         )
 
-    def act(self, verb: str) -> Any:
-        """A console's command; its acknowledgement."""
-        sends = self.say("console", Command(name="desk", command_id=1, verb=verb, device_time_ns=self.now_ns))
+    def act(self, verb: str, values: dict[str, float] | None = None, reason: str = "") -> Any:
+        """A console's command; its acknowledgement. START repeats what was shown unless told otherwise."""
+        given = self.core.treatment.shown() if values is None and verb == "START" else values or {}
+        command = Command(name="desk", command_id=1, verb=verb, values=given, reason=reason, device_time_ns=self.now_ns)
+        sends = self.say("console", command)
         return next(
             e.message for e in sends if isinstance(e, Send) and e.link == "console" and e.message.name == "desk"
         )

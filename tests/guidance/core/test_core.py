@@ -117,13 +117,14 @@ def test_a_short_pause_holds_and_resumes_by_itself(treating) -> None:
 
 
 def test_a_stop_repeats_until_confirmed_and_says_use_the_e_stop(treating) -> None:
+    treating.obeys = False
     assert treating.act("STOP").done
     treating.step(240)
     stops = [command for command in treating.sent(Command, "therapy") if command.verb == "STOP"]
     assert len(stops) >= 5
     assert any("USE THE HARD E-STOP" in alert.text for alert in treating.sent(Alert))
     assert not treating.act("RESET").done
-    answer = Acknowledgement(name="Therapy", command_id=stops[0].command_id, verb="STOP", done=True)
+    answer = Acknowledgement(name="Therapy", command_id=stops[-1].command_id, verb="STOP", done=True)
     treating.say("therapy", answer)
     treating.seen.clear()
     treating.step(200)
@@ -131,6 +132,7 @@ def test_a_stop_repeats_until_confirmed_and_says_use_the_e_stop(treating) -> Non
 
 
 def test_an_answer_that_is_not_done_confirms_nothing(treating) -> None:
+    treating.obeys = False
     treating.act("STOP")
     stop = next(command for command in treating.sent(Command, "therapy") if command.verb == "STOP")
     treating.say("therapy", Acknowledgement(name="Therapy", command_id=stop.command_id, verb="STOP", done=False))
