@@ -157,7 +157,7 @@ class Core:
         if self._roles[link] != "console":
             verdict = Verdict(False, (f"link {link!r} is not a console; its commands are not taken",))
             return [Send(link, answer(command, verdict, now_ns), urgent=True)]
-        values = {**command.values, "alarm": command.reason, "name": command.reason}
+        values: dict[str, float | int | str | bool] = {**command.values, "alarm": command.reason, "name": command.reason}
         act = Act(now_ns=now_ns, verb=command.verb, actor=command.name, values=values, console=link)
         verdict, effects = self._carry_out(act)
         return [*effects, Send(link, answer(command, verdict, now_ns), urgent=True)]

@@ -19,7 +19,8 @@ def pose_facts(
     age = state.age_ms(now_ns) if seen else 0.0
     invalid_ms = (now_ns - invalid_since_ns) / 1e6 if invalid_since_ns else 0.0
     facts.set("pose_age_ms", name, Fact(age, now_ns, seen, settings.limit_ms))
-    facts.set("pose_repeats", name, Fact(float(repeats if settings.free_tool else 0), now_ns, seen))
+    sent_as_valid = settings.free_tool and not invalid_since_ns
+    facts.set("pose_repeats", name, Fact(float(repeats if sent_as_valid else 0), now_ns, seen))
     facts.set("pose_invalid_ms", name, Fact(invalid_ms, now_ns, seen))
     facts.set("impossible_poses_per_s", name, Fact(float(impossible_per_s), now_ns, seen))
 

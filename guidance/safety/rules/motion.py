@@ -7,13 +7,15 @@ RULES: tuple[Rule, ...] = (
     hold(
         id="M1", row="M1", hazard="target out of gate", cause="breathing, patient moved",
         fact="target_outside_share", limit="target_outside_share", latch=False, auto_resume=True, gate=True,
-        phases=ENERGY, unknown_in=ENERGY, escalates=False, text="{subject}: {value:.0%} outside its boundary (limit {limit:.0%})",
+        phases=ENERGY, unknown_in=ENERGY, escalates=False,
+        text="{subject}: {value:.0%} outside its boundary (limit {limit:.0%})",
         advice="wait for the gate", bound="100 ms",
     ),
     hold(
         id="M1c", row="M1", hazard="target away from its place", cause="breathing, patient moved",
         fact="target_centroid_mm", limit="target_centroid_mm", latch=False, auto_resume=True, gate=True,
-        phases=ENERGY, unknown_in=ENERGY, escalates=False, text="{subject} {value:.1f} mm from its planned place (limit {limit:.1f})",
+        phases=ENERGY, unknown_in=ENERGY, escalates=False,
+        text="{subject} {value:.1f} mm from its planned place (limit {limit:.1f})",
         advice="wait for the gate", bound="100 ms",
     ),
     hold(
