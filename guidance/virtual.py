@@ -19,7 +19,7 @@ from guidance.lanes import LANES, Workbench, replaced
 from guidance.units import ms
 
 TRANSPORT_NS = ms(0.2)  # from a device's send to our receive stamp, and back
-LANE_COST_NS = {"thermometry": ms(6.0), "frame": ms(5.0), "planes": ms(8.0)}  # a job's time on the lane
+LANE_COST_NS = {"thermometry": ms(6.0), "frame": ms(5.0), "planes": ms(8.0), "cine": ms(10.0)}  # a job's time on the lane
 OTHER_COST_NS = ms(5.0)
 
 Watcher = Callable[[AnyEvent, Sequence[Effect]], None]
@@ -52,6 +52,7 @@ class VirtualRoom:
         self._order = itertools.count()
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._wakes: dict[int, int] = {}  # id of peer -> time of its scheduled wake-up
+        self._wall_offset_ns = 0
         self._tick_ns = ms(core.settings.tick_ms)
         for link in core.settings.links:
             self._at(start_ns, self._taker(LinkChange(now_ns=start_ns, link=link.id, up=True, reason="virtual")))
@@ -81,6 +82,18 @@ class VirtualRoom:
             for watcher in self.watchers:
                 watcher(event, effects)
 
+    def at(self, when_ns: int, event: AnyEvent) -> None:
+        """Let `event` happen at `when_ns`."""
+        self._at(when_ns, self._taker(event))
+
+    def call(self, when_ns: int, action: Callable[[], None]) -> None:
+        """Do something to the room at `when_ns`."""
+        self._at(when_ns, action)
+
+    def step_wall(self, step_ns: int) -> None:
+        """Step the wall clock; service time does not move."""
+        self._wall_offset_ns += step_ns
+
     def _at(self, when_ns: int, action: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (when_ns, next(self._order), action))
 
@@ -88,7 +101,7 @@ class VirtualRoom:
         return lambda: self.take(event)
 
     def _tick(self) -> None:
-        self.take(Tick(now_ns=self.now_ns, wall_ns=self.now_ns))
+        self.take(Tick(now_ns=self.now_ns, wall_ns=self.now_ns + self._wall_offset_ns))
         self._at(self.now_ns + self._tick_ns, self._tick)
 
     def _wake(self, peer: Peer) -> None:

@@ -60,6 +60,8 @@ class Sonication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TherapyDevice:
     """Heats the patient of `world`, at its focus or at the tip of the tracked `applicator`.
 
+    With `heats` False it is a beam that warms nothing (a linac): only when it was on is noted.
+
     `faults`: `ignores_stop`, `late_ack_ms`, `no_dead_man`, `power_scale`.
     """
 
@@ -79,6 +81,7 @@ class TherapyDevice:
         program: Sequence[dict[str, Any]] = (),
         follow_target: bool = False,
         applicator: str = "",
+        heats: bool = True,
         tracked: dict[str, ToolMotion] | None = None,
         faults: dict[str, float] | None = None,
     ) -> None:
@@ -95,7 +98,7 @@ class TherapyDevice:
         self._reading_ns = start_ns
         self._program = [msgspec.convert(row, Sonication) for row in program]
         self._running: Sonication | None = None
-        self._follow = follow_target
+        self._follow, self.heats = follow_target, heats
         if applicator and applicator not in (tracked or {}):
             raise ValueError(f"applicator {applicator!r} is not among the tracked {sorted(tracked or {})}")
         self._applicator = (tracked or {})[applicator] if applicator else None
@@ -200,7 +203,7 @@ class TherapyDevice:
         power_w = self._power_w * self._faults.get("power_scale", 1.0) if self.state is State.ON else 0.0
         if power_w != self._emitted_w:
             self.switched.append((now_ns, power_w))
-        if power_w or self._emitted_w:
+        if self.heats and (power_w or self._emitted_w):
             self._world.drive(now_ns, power_w, self._heated_mm(now_ns))
         self._emitted_w = power_w
 

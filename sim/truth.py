@@ -10,6 +10,7 @@ from devices.messages import Alert, AnyMessage, Command, GuidedPose, Metrics, Ov
 from devices.peer import Peer
 from devices.quality import Quality
 from sim.consumers import Console
+from sim.gating import gating_score
 from sim.phantom.world import World
 from sim.scanner import Scanner
 from sim.space import Vector, vector
@@ -82,7 +83,8 @@ class Truth:
         said = {kind.__name__: 0 for kind in _COUNTED}
         stops: list[int] = []
         end_ns = self.world.start_ns
-        for now_ns, message in outputs:
+        told = list(outputs)
+        for now_ns, message in told:
             end_ns = max(end_ns, now_ns)
             kind = type(message).__name__
             said[kind] = said.get(kind, 0) + 1
@@ -101,7 +103,16 @@ class Truth:
             "consoles": [console.report() for console in self.consoles],
             "therapy": [self._therapy(device, end_ns) for device in self.therapies],
             "heat": self.heat(end_ns),
+            **self._gating(told, end_ns),
         }
+
+    def _gating(self, outputs: list[tuple[int, AnyMessage]], end_ns: int) -> dict[str, Any]:
+        """What a beam that does not heat met in the phantom; nothing where images or beam are of another kind."""
+        beams = [device for device in self.therapies if not device.heats]
+        if not beams or not self.scanners:
+            return {}
+        found = gating_score(self.world, beams[0].switched, outputs, end_ns)
+        return {"gating": found, "ok": found["ok"]}
 
     def _tip_error_mm(self, guided: GuidedPose, now_ns: int) -> float:
         device_ns = next(

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from devices.messages import AnyMessage, Image, Matrix
+from devices.messages import Acknowledgement, AnyMessage, Image, Matrix
 from devices.quality import Quality
 from guidance.events import Act, Effect, Job, JobDone
 from guidance.navigation.tracking import Tracking
@@ -38,6 +38,9 @@ class Desk:
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """One finished job with the evidence it was made from; failed ones too."""
         return ()
+
+    def heard(self, answer: Acknowledgement, now_ns: int) -> None:
+        """A device's answer to a command."""
 
     def measure(self, now_ns: int) -> None:
         """Facts that change with time alone, once a tick."""

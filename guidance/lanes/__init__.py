@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import cv2
 import numpy as np
 
 from devices.errors import DeviceError
@@ -11,8 +10,11 @@ from devices.messages import Image
 from guidance.errors import GuidanceError
 from guidance.events import Job, JobDone
 from guidance.lanes import verify
+from guidance.lanes.cine import CineShow
 from guidance.lanes.guard import GuardWork, Result
+from guidance.lanes.motion import MotionWork, warm_motion
 from guidance.lanes.show import ShowWork
+from guidance.motion import single_threaded
 from guidance.plan import Plan
 from guidance.settings import RoomSettings
 
@@ -24,12 +26,14 @@ class Workbench:
     """The work of every lane by kind of job. `run` may be called by one thread a lane."""
 
     def __init__(self, settings: RoomSettings, plan: Plan | None) -> None:
-        cv2.setNumThreads(1)
+        single_threaded()
         guard = GuardWork(settings, plan)
         show = ShowWork(settings, plan)
         self._kinds: dict[str, Callable[..., Result]] = {
             "thermometry": guard.thermometry,
+            "cine": MotionWork(settings, plan).cine,
             "frame": show.frame,
+            "cine_frame": CineShow(settings, plan).frame,
             "planes": show.planes,
             "verify": verify.verify,
             "register": verify.register,
@@ -61,6 +65,7 @@ class Workbench:
 def warm_up(settings: RoomSettings, plan: Plan | None) -> None:
     """Compile and load every kernel that the lanes of this room will need, on a bench that is thrown away."""
     bench = Workbench(settings, plan)
+    warm_motion(settings, plan)
     row = settings.thermometry
     noise = np.random.default_rng(1)
     volume: dict[str, Any] = {}

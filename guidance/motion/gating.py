@@ -24,6 +24,7 @@ class GateReason(StrEnum):
     WAITING = "waiting"  # good, but not yet often enough in a row
     SHARE = "share_outside"
     CENTROID = "centroid"
+    AHEAD = "leaving"  # in the gate now, predicted outside when the beam can answer
     THROUGH_PLANE = "through_plane"
     ESTIMATE = "bad_estimate"
     STALE = "stale"
@@ -155,8 +156,11 @@ class Gate:
         """The frame interval in use: as set, or the running median-like estimate; 0 until two frames came."""
         return self._interval_ns
 
-    def frame(self, sighting: Sighting, acquired_ns: int, now_ns: int) -> GateDecision:
-        """A frame was understood. `acquired_ns` must rise and not lie after `now_ns`; ValueError otherwise."""
+    def frame(self, sighting: Sighting, acquired_ns: int, now_ns: int, ahead: Sighting | None = None) -> GateDecision:
+        """A frame was understood. `acquired_ns` must rise and not lie after `now_ns`; ValueError otherwise.
+
+        `ahead` is where the target is predicted to be when the beam can answer: the beam is off when either leaves.
+        """
         if acquired_ns <= self._last_acquired_ns or acquired_ns > now_ns:
             raise ValueError(
                 f"gate: frame acquired at {acquired_ns} ns; it must lie after the last one's"
@@ -167,6 +171,8 @@ class Gate:
         self._pass(now_ns)
         self._last_acquired_ns, self._last_arrival_ns = acquired_ns, now_ns
         fault = self._fault(sighting, now_ns - acquired_ns)
+        if fault is None and ahead is not None and self._fault(ahead, 0):
+            fault = GateReason.AHEAD
         self._good = 0 if fault else self._good + 1
         ready = self.beam_on or self._good >= self.settings.good_frames
         reason = fault or (GateReason.IN_GATE if ready else GateReason.WAITING)

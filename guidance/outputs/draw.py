@@ -1,5 +1,7 @@
 """Drawing on RGBA pictures: cased lines, labels, letters, hatches. Coordinates are (column, row) pixels."""
 
+import math
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +26,24 @@ def line(picture: Picture, points: NDArray[np.float64], kind: str, closed: bool 
 
 def dashed(picture: Picture, points: NDArray[np.float64], kind: str, dash_px: float = 8.0, width: int = 2) -> None:
     """Draw a polyline (N, 2) dashed, cased, in place: organs at risk differ from targets by line, not only colour."""
+    _pattern(picture, points, kind, (dash_px, dash_px))
+
+
+def dash_dot(picture: Picture, points: NDArray[np.float64], kind: str, dash_px: float = 10.0) -> None:
+    """Draw a polyline (N, 2) dash-dotted, cased, in place: the boundary of a gate."""
+    _pattern(picture, points, kind, (dash_px, 5.0, 1.5, 5.0))
+
+
+def _pattern(picture: Picture, points: NDArray[np.float64], kind: str, lengths_px: tuple[float, ...]) -> None:
+    """Strokes and gaps in turn, of the given lengths, from the start to the end of the line."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
-    for start in np.arange(0.0, along[-1], 2 * dash_px):
-        stop = min(start + dash_px, along[-1])
-        at = np.array([start, *along[(along > start) & (along < stop)], stop])
-        piece = np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)])
-        line(picture, piece, kind)
+    marks = np.cumsum(np.tile(lengths_px, math.ceil(along[-1] / sum(lengths_px))))
+    for start, stop in zip(np.concatenate([[0.0], marks[1:-1:2]]), marks[::2], strict=True):
+        if start < along[-1]:
+            end = min(stop, along[-1])
+            at = np.array([start, *along[(along > start) & (along < end)], end])
+            line(picture, np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)]), kind)
 
 
 def cross(picture: Picture, at: NDArray[np.float64], kind: str, radius_px: float = 7.0) -> None:

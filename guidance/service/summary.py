@@ -75,6 +75,7 @@ def summarise(room: Room, book: Logbook, duration_s: float) -> dict[str, Any]:
         "phase": core.treatment.phase.value,
         "unlisted": {f"{link}/{name}": count for (link, name), count in core.unlisted.items()},
         **({"thermometry": {**book.extremes, "state": core_facts.get("state")}} if core_facts else {}),
+        **({"motion": core.motion.summary()} if core.motion.row else {}),
         **({"recording": str(room.recorder.path.resolve())} if room.recorder else {}),
     }
 

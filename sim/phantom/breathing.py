@@ -21,6 +21,14 @@ class BreathingSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
     hysteresis_mm: float = 1.0  # how far the way back differs from the way out, at right angles
     drift_mm_per_min: float = 0.1
     holds_s: tuple[tuple[float, float], ...] = ()  # (from, to): breath held
+    coughs_s: tuple[tuple[float, float], ...] = ()  # (at, mm along the direction): up and back within half a second
+
+
+def _jerk(since_s: float) -> float:
+    """A cough from 0 to 1 and back with one rebound, over 0.8 s."""
+    if not 0 <= since_s < 0.8:
+        return 0.0
+    return float(np.sin(2 * np.pi * since_s / 0.5) * np.exp(-since_s / 0.25) / 0.58)
 
 
 class Breathing:
@@ -55,6 +63,7 @@ class Breathing:
         phase, depth = self._phase(t_s)
         set_ = self._settings
         along = set_.amplitude_mm * depth * np.sin(np.pi * phase) ** 4 + set_.drift_mm_per_min * t_s / 60
+        along += sum(mm * _jerk(t_s - at_s) for at_s, mm in set_.coughs_s)
         across = set_.hysteresis_mm * depth * np.sin(np.pi * phase) ** 2 * np.sin(2 * np.pi * phase)
         moved: Vector = along * self._along + across * self._across
         return moved
