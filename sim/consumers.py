@@ -27,6 +27,7 @@ class ActRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     verb: str
     after_s: float = 1.0
+    name: str = ""  # what it is about: a tool, a landmark
 
 
 class Operator:
@@ -58,9 +59,13 @@ class Operator:
             return []
         self._due_ns = now_ns + self.AGAIN_NS
         self._asked += 1
-        verb = self._acts[0].verb
-        values = dict(self._shown)
-        return [Command(name=self._device, device_time_ns=now_ns, command_id=self._asked, verb=verb, values=values)]
+        act, values = self._acts[0], dict(self._shown)
+        return [
+            Command(
+                name=self._device, device_time_ns=now_ns, command_id=self._asked, verb=act.verb, values=values,
+                reason=act.name,
+            )
+        ]  # fmt: skip
 
     def hear(self, answer: Acknowledgement, now_ns: int) -> None:
         """Go on to the next act, or note why not."""

@@ -15,7 +15,7 @@ from devices.peer import NEVER_NS, Peer
 
 
 class Fault(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One row of `[[faults]]`; `amount` is ms for delay and stamp, mm for jump, a value or factor for corrupt."""
+    """One row of `[[faults]]`; `amount`: ms for delay and stamp, mm for jump and shift, value or factor for corrupt."""
 
     link: str
     kind: str
@@ -70,6 +70,15 @@ def _jump(fault: Fault, message: AnyMessage, last: AnyMessage | None, rng: np.ra
     return [(0, msgspec.structs.replace(message, fixed_from_moving=moved))]
 
 
+def _shift(fault: Fault, message: AnyMessage, last: AnyMessage | None, rng: np.random.Generator) -> Spoiled:
+    """A pose that is always `amount` mm aside: a body was pushed, or metal distorts the field at it."""
+    if not isinstance(message, Pose):
+        return [(0, message)]
+    moved = message.fixed_from_moving.copy()
+    moved[0, 3] += fault.amount
+    return [(0, msgspec.structs.replace(message, fixed_from_moving=moved))]
+
+
 def _shear(fault: Fault, message: AnyMessage, last: AnyMessage | None, rng: np.random.Generator) -> Spoiled:
     """A matrix that is no rigid pose."""
     if not isinstance(message, Pose):
@@ -102,6 +111,7 @@ KINDS: dict[str, Callable[[Fault, AnyMessage, AnyMessage | None, np.random.Gener
     "repeat": _repeat,
     "duplicate": _duplicate,
     "jump": _jump,
+    "shift": _shift,
     "shear": _shear,
     "corrupt": _corrupt,
     "stamp": _stamp,

@@ -16,7 +16,11 @@ from sim.therapy_device import CODES, MOVES, NEEDS_PERMIT, State
 
 
 class Robot:
-    """Pose of its end effector at `rate_hz`, a Reading at 10 Hz. `lag_ms` makes the following error."""
+    """Pose of its end effector at `rate_hz`, a Reading at 10 Hz. `lag_ms` makes the following error.
+
+    `deflection_mm`: sigma across the line, per axis, by which the needle's tip has left it at the target, unseen by
+    the joints. `faults`: `ignores_stop`, `drift_mm_per_mm` (seen), `stuck_at_mm`. SPEED {share} slows it.
+    """
 
     def __init__(
         self,
@@ -33,17 +37,23 @@ class Robot:
         noise_mm: float = 0.02,
         beat_ms: float = 100.0,
         missed_beats: int = 3,
+        deflection_mm: float = 0.0,
         faults: dict[str, float] | None = None,
     ) -> None:
         self.name = name
         self.state = State.READY
         self.commanded_mm = 0.0  # along the line from the entry
         self.actual_mm = 0.0
-        self._rng, self._device = rng, device
+        self._rng, self.device = rng, device
         self._entry: Vector = vector(entry_mm)
         self._length_mm = float(np.linalg.norm(world.target_mm - self._entry))
         self._axis = unit(world.target_mm - self._entry)
         self._rotation = looking_along(self._axis, np.array([0.0, 0.0, 1.0]))
+        self._aside = unit(np.cross(self._axis, np.array([0.0, 0.0, 1.0])))
+        self._deflection: Vector = (
+            deflection_mm * rng.standard_normal(2) @ np.stack([self._aside, self._rotation[:, 0]])
+        )
+        self._share = 1.0  # of the speed, as the service allows
         self._speed, self._lag_s, self._noise_mm = speed_mm_s, lag_ms / 1000, noise_mm
         self._period_ns = round(1e9 / rate_hz)
         self._readings_every = max(1, round(rate_hz / 10))
@@ -77,6 +87,9 @@ class Robot:
         if message.verb == "PERMIT":
             self._permit_ns = now_ns if message.values.get("permit", 1.0) > 0 else -NEVER_NS
             return
+        if message.verb == "SPEED":
+            self._share = min(max(message.values.get("share", 1.0), 0.0), 1.0)
+            return
         target = MOVES.get((message.verb, self.state))
         deaf = message.verb == "STOP" and "ignores_stop" in self._faults
         refused = target is None or deaf or (message.verb in NEEDS_PERMIT and not self._permitted(now_ns))
@@ -84,7 +97,7 @@ class Robot:
             self.state = target
         self._answers.append(
             Acknowledgement(
-                name=self._device,
+                name=self.device,
                 device_time_ns=now_ns,
                 command_id=message.command_id,
                 verb=message.verb,
@@ -96,8 +109,20 @@ class Robot:
     @property
     def tip_mm(self) -> Vector:
         """True tip, RAS mm."""
-        tip: Vector = self._entry + self.actual_mm * self._axis
+        share = self.actual_mm / self._length_mm
+        tip: Vector = self.encoder_mm + share * self._deflection
         return tip
+
+    @property
+    def encoder_mm(self) -> Vector:
+        """Tip as the robot's joints tell it: without the needle's deflection."""
+        drift = self._faults.get("drift_mm_per_mm", 0.0) * self.actual_mm
+        tip: Vector = self._entry + self.actual_mm * self._axis + drift * self._aside
+        return tip
+
+    def tip_and_axis(self) -> tuple[Vector, Vector]:
+        """True tip and the unit vector towards the hand, RAS."""
+        return self.tip_mm, -self._axis
 
     def _permitted(self, now_ns: int) -> bool:
         return now_ns < self._permit_ns + self._permit_for_ns
@@ -107,16 +132,18 @@ class Robot:
             self.state = State.HELD
         dt_s = self._period_ns / 1e9
         if self.state is State.ON:
-            self.commanded_mm = min(self.commanded_mm + self._speed * dt_s, self._length_mm)
-            self.actual_mm += (self.commanded_mm - self.actual_mm) * min(1.0, dt_s / max(self._lag_s, dt_s))
+            self.commanded_mm = min(self.commanded_mm + self._share * self._speed * dt_s, self._length_mm)
+            stuck = self.actual_mm >= self._faults.get("stuck_at_mm", np.inf)
+            step = (self.commanded_mm - self.actual_mm) * min(1.0, dt_s / max(self._lag_s, dt_s))
+            self.actual_mm += 0.0 if stuck else step
 
     def _pose(self, now_ns: int) -> Pose:
-        measured = self.tip_mm + self._noise_mm * self._rng.standard_normal(3)
+        measured = self.encoder_mm + self._noise_mm * self._rng.standard_normal(3)
         fixed_from_moving: Matrix = pose(self._rotation, measured)
         return Pose(
-            name=f"{self._device}ToRAS",
+            name=f"{self.device}ToRAS",
             device_time_ns=now_ns,
-            moving=self._device,
+            moving=self.device,
             fixed="RAS",
             fixed_from_moving=fixed_from_moving,
             number=self._number,
@@ -128,4 +155,4 @@ class Robot:
             "depth_mm": self.actual_mm,
             "state": CODES[self.state],
         }
-        return Reading(name=self._device, device_time_ns=now_ns, values=values)
+        return Reading(name=self.device, device_time_ns=now_ns, values=values)

@@ -36,6 +36,7 @@ from sim.errors import ScenarioError
 from sim.faults import Fault, Faulty
 from sim.latency import SendLog
 from sim.phantom.world import World, WorldSettings
+from sim.placements import TargetRow
 from sim.truth import Truth
 
 _DATA = "${GUIDANCE_DATA}"
@@ -66,6 +67,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     links: tuple[LinkRow, ...] = ()
     world: WorldSettings | None = None
     faults: tuple[Fault, ...] = ()
+    targets: tuple[TargetRow, ...] = ()
+    tips: dict[str, str] = {}  # tool -> the tool whose tip is its true one (a needle that bends)
     seed: int = 1
     title: str = ""
     build: str = "sim.scenario.build"
@@ -108,7 +111,7 @@ def build(values: dict[str, Any], *, seed: int | None, start_ns: int) -> Room:
     seed = scenario.seed if seed is None else seed
     world = World(scenario.world or WorldSettings(), seed=seed, start_ns=start_ns)
     sends = SendLog()
-    truth = Truth(world)
+    truth = Truth(world, scenario.targets, scenario.tips)
     peers: list[Peer] = []
     for index, row in enumerate(scenario.peers):
         rng = np.random.default_rng([seed, 100 + index])

@@ -1,7 +1,7 @@
 """How tools move: hands as programmed trajectories with tremor, as pure functions of time.
 
 A tool's frame has its origin at the tracked marker; z points along the shaft to the tip. Kinds of
-motion are rows of `MOTIONS`: approach a target, sweep a probe, rest on the skin, stay.
+motion are rows of `MOTIONS`: approach a target, sweep a probe, visit places, pivot, stay.
 """
 
 import math
@@ -35,6 +35,12 @@ class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sweep_mm: float = 20.0
     sweep_deg: float = 12.0
     sweep_period_s: float = 9.0
+    visits_mm: tuple[Triple, ...] = ()  # of `visit`: where the tip goes, one after the other, along the shaft
+    dwell_s: float = 2.0  # how long it stays at each
+    returns: bool = True  # draw back after each visit; False: it stays at the last
+    error_mm: float = 0.0  # sigma per axis of where a visit really ends: hand, landmark
+    tilt_deg: float = 40.0  # of `pivot`: how far from the rest direction
+    bend_mm: float = 0.0  # how far the tip has bent aside at the end of an approach or visit
     tremor_mm: float = 0.15
     tremor_hz: float = 8.0
     follows: float = 0.0  # share of the organ's motion that it takes part in
@@ -52,13 +58,34 @@ def _approach(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tupl
     side, axis = rest[:, 0], rest[:, 2]
     offset = left * (side * tool.lateral_mm - axis * tool.standoff_mm) + (1 - left) * vector(tool.miss_mm)
     lean = left * tool.lateral_mm / max(tool.standoff_mm, 1.0)
-    return offset, -lean * side
+    return offset + side * ((1 - left) * tool.bend_mm), -lean * side
 
 
 def _sweep(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
     swing = math.sin(2 * math.pi * t_s / tool.sweep_period_s)
     lean = math.tan(math.radians(tool.sweep_deg)) * swing
     return tool.sweep_mm / 2 * swing * rest[:, 1], lean * rest[:, 1]
+
+
+def _visit(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
+    """To each place along the shaft from `standoff_mm` before it, there for `dwell_s`, and back."""
+    each_s = 2 * tool.reach_s + tool.dwell_s
+    last = len(tool.visits_mm) - 1
+    index = min(max(int((t_s - tool.start_s) // each_s), 0), last)
+    since_s = t_s - tool.start_s - index * each_s
+    leaves = tool.returns or index < last
+    in_s = min(since_s, each_s - since_s) if leaves else since_s
+    done = min(max(in_s / tool.reach_s, 0.0), 1.0)
+    left = 1 - done**3 * (10 - 15 * done + 6 * done**2)
+    place = vector(tool.visits_mm[index]) - vector(tool.at_mm)
+    return place - rest[:, 2] * (left * tool.standoff_mm) + rest[:, 0] * ((1 - left) * tool.bend_mm), np.zeros(3)
+
+
+def _pivot(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
+    """The tip stands; the shaft goes round it on a cone that opens and closes."""
+    angle = math.tan(math.radians(tool.tilt_deg)) * math.sin(2 * math.pi * t_s / (3.1 * tool.sweep_period_s))
+    turn = 2 * math.pi * t_s / tool.sweep_period_s
+    return np.zeros(3), angle * (math.cos(turn) * rest[:, 0] + math.sin(turn) * rest[:, 1])
 
 
 def _still(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
@@ -70,6 +97,8 @@ Motion = Callable[[ToolSettings, NDArray[np.float64], float], tuple[Vector, Vect
 MOTIONS: dict[str, Motion] = {
     "approach": _approach,
     "sweep": _sweep,
+    "visit": _visit,
+    "pivot": _pivot,
     "still": _still,
 }
 
@@ -86,6 +115,12 @@ class ToolMotion:
         self._towards, self._up = unit(vector(settings.towards)), vector(settings.up)
         self._rest = looking_along(self._towards, self._up)
         rng = np.random.default_rng([seed, 3])
+        if settings.motion == "visit" and not settings.visits_mm:
+            raise ValueError(f"tool {settings.name}: a visit needs visits_mm")
+        missed = np.random.default_rng([seed, 4]).normal(0.0, 1.0, (len(settings.visits_mm), 3)) * settings.error_mm
+        self.visits_mm = [vector(place) + miss for place, miss in zip(settings.visits_mm, missed, strict=True)]
+        really = tuple((float(r), float(a), float(s)) for r, a, s in self.visits_mm)
+        self._moves = msgspec.structs.replace(settings, visits_mm=really)
         self._tremor_phase = rng.uniform(0, 2 * np.pi, (3, 3))
         self._tremor_rate = settings.tremor_hz * rng.uniform(0.7, 1.3, (3, 3))
 
@@ -103,7 +138,7 @@ class ToolMotion:
     def ras_from_tool(self, now_ns: int) -> Matrix:
         """True pose (4, 4), RAS mm."""
         tool, t_s = self.settings, self._world.seconds(now_ns)
-        offset, lean = MOTIONS[tool.motion](tool, self._rest, t_s)
+        offset, lean = MOTIONS[tool.motion](self._moves, self._rest, t_s)
         rotation = looking_along(self._towards + lean, self._up)
         tip = self._at + offset
         if tool.tremor_mm:

@@ -1,6 +1,6 @@
 """What is true of a room, and a score of the service's outputs against it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +12,8 @@ from devices.quality import Quality
 from sim.consumers import Console
 from sim.gating import gating_score
 from sim.phantom.world import World
+from sim.placements import TargetRow, axis_of, placement_score
+from sim.robot import Robot
 from sim.scanner import Scanner
 from sim.space import Vector, vector
 from sim.therapy_device import TherapyDevice
@@ -25,8 +27,10 @@ _COUNTED = (GuidedPose, Overlay, Metrics, Alert, Command)
 class Truth:
     """Registry of what the peers know: tools by name, clocks by message name, therapy devices."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, targets: Sequence[TargetRow] = (), tips: dict[str, str] | None = None) -> None:
         self.world = world
+        self.targets, self.tips = targets, tips or {}
+        self.robots: dict[str, Robot] = {}
         self.tools: dict[str, ToolMotion] = {}
         self.therapies: list[TherapyDevice] = []
         self.scanners: list[Scanner] = []
@@ -42,12 +46,24 @@ class Truth:
             self.therapies.append(peer)
         if isinstance(peer, Console):
             self.consoles.append(peer)
+        if isinstance(peer, Robot):
+            self.robots[peer.device] = peer
         if isinstance(peer, Scanner):
             self.scanners.append(peer)
 
     def tip_mm(self, tool: str, now_ns: int) -> Vector:
         """True tip of a tool at a service time, RAS mm."""
         return self.tools[tool].tip_mm(now_ns)
+
+    def tip_and_axis(self, stream: str, now_ns: int) -> tuple[Vector, Vector] | None:
+        """True tip and axis towards the hand of the tool on a stream; a robot's as they are at the end."""
+        name = stream.partition("To")[0]
+        if name in self.robots:
+            return self.robots[name].tip_and_axis()
+        tool = self.tools.get(self.tips.get(name, name))
+        if tool is None:
+            return None
+        return tool.tip_mm(now_ns), axis_of(tool.ras_from_tool(now_ns))
 
     def target_mm(self, now_ns: int) -> Vector:
         """Where the target is at a service time, RAS mm."""
@@ -104,6 +120,7 @@ class Truth:
             "therapy": [self._therapy(device, end_ns) for device in self.therapies],
             "heat": self.heat(end_ns),
             **self._gating(told, end_ns),
+            "placements": placement_score(told, self.targets, self.tip_and_axis),
         }
 
     def _gating(self, outputs: list[tuple[int, AnyMessage]], end_ns: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
 from devices.messages import AnyMessage, Image
+from devices.peer import NEVER_NS
 from sim.phantom.anatomy import body_grid, body_labels, table
 from sim.phantom.world import World
 from sim.space import Matrix, matrix
@@ -27,7 +28,10 @@ PROBE_FROM_IMAGE = ((1, 0, 0, -64), (0, 0, -1, 0), (0, 1, 0, 20), (0, 0, 0, 1))
 
 
 class Ultrasound:
-    """`probe` and `needle` name tools of a tracker that stands before this peer in the scenario."""
+    """`probe` and `needle` name tools of a tracker that stands before this peer in the scenario.
+
+    `depth_change` (at s, new depth in mm): a hand at the scanner changes the depth during the session.
+    """
 
     heavy = True
 
@@ -49,6 +53,7 @@ class Ultrasound:
         clock_offset_ms: float = 0.0,
         probe_from_image: Sequence[Sequence[float]] = PROBE_FROM_IMAGE,
         frame: str = "Image",
+        depth_change: Sequence[float] = (),
     ) -> None:
         if probe not in tracked or (needle and needle not in tracked):
             raise ValueError(f"tools {probe!r} and {needle!r} must be among the tracked {sorted(tracked)}")
@@ -58,6 +63,8 @@ class Ultrasound:
         self._needle = tracked[needle] if needle else None
         self._rows, self._columns = int(size[0]), int(size[1])
         self._pixel_mm = depth_mm / self._rows
+        self._change_ns = start_ns + round(depth_change[0] * 1e9) if depth_change else NEVER_NS
+        self._later_mm = depth_change[1] / self._rows if depth_change else self._pixel_mm
         self.probe_from_image: Matrix = matrix(probe_from_image)
         self._image_from_pixel = np.diag([self._pixel_mm, self._pixel_mm, 1.0, 1.0])
         self._period_ns = round(1e9 / rate_hz)
@@ -101,6 +108,8 @@ class Ultrasound:
         said: list[AnyMessage] = []
         while self.next_due_ns() <= now_ns:
             acquired_ns = self.ready_ns()
+            if acquired_ns >= self._change_ns:
+                self._zoom(self._later_mm)
             pixels = self.picture(acquired_ns)
             pixels.flags.writeable = False
             said.append(
@@ -115,6 +124,13 @@ class Ultrasound:
             )
             self._number += 1
         return said
+
+    def _zoom(self, pixel_mm: float) -> None:
+        """Somebody turned the depth: another scale from now on, and the picture says so."""
+        self._change_ns = NEVER_NS
+        self._coarse_mm[..., :3] *= pixel_mm / self._pixel_mm
+        self._pixel_mm = pixel_mm
+        self._image_from_pixel = np.diag([pixel_mm, pixel_mm, 1.0, 1.0])
 
     def accept(self, message: AnyMessage, now_ns: int) -> None:
         """Nothing is commanded to this scanner."""
