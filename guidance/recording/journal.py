@@ -56,7 +56,7 @@ class Journal:
         self.report = ""  # what was found torn at opening, in words
         self.recovered: list[bytes] = []  # the records found at opening; sequence = index + 1
         self.identity = ""  # of this journal, for ever
-        self._file, self._on_synced, self._good_bytes = file, on_synced, 0
+        self._file, self.on_synced, self._good_bytes = file, on_synced, 0
         try:
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._chain = self._recover()
@@ -135,8 +135,8 @@ class Journal:
                         self._waiting.popleft()
                     self._synced += len(group)
                     self._changed.notify_all()
-                if self._on_synced is not None:
-                    self._on_synced(self._synced)
+                if self.on_synced is not None:
+                    self.on_synced(self._synced)
             elif self._closing:
                 return
             else:

@@ -29,6 +29,14 @@ class Acted(msgspec.Struct, frozen=True, tag="acted"):
     act: Act
 
 
+class Moved(msgspec.Struct, frozen=True, tag="moved"):
+    """Journal entry: the treatment went from one phase to another."""
+
+    before: str
+    after: str
+    now_ns: int
+
+
 class Confirmed(msgspec.Struct, frozen=True, tag="confirmed"):
     """Journal entry: feed `feed` has delivered every alert up to `sequence`."""
 
@@ -36,7 +44,7 @@ class Confirmed(msgspec.Struct, frozen=True, tag="confirmed"):
     sequence: int
 
 
-Entry = Said | Acted | Confirmed
+Entry = Said | Acted | Moved | Confirmed
 _decoder = msgspec.msgpack.Decoder(Entry, dec_hook=packing.dec_hook)
 
 

@@ -3,18 +3,20 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import msgspec
 
 from devices.clock import Clock
 from devices.errors import DeviceError
-from devices.messages import AnyMessage
+from devices.messages import Acknowledgement, AnyMessage
 from devices.mqtt.outbox import Outbox
 from guidance.core import Core
 from guidance.events import Act, AnyEvent, Arrival, Effect, Job, JobDone, LinkChange, Loss, Send, Tick
 from guidance.lanes import LANES, Workbench, replaced, warm_up
 from guidance.recording.writer import Recorder
 from guidance.safety.treatment import Verdict
+from guidance.service.keeper import Keeper
 from guidance.service.lanes import LaneThread
 from guidance.service.links import AnyLink, Ears, build
 from guidance.service.meter import Meter
@@ -26,8 +28,17 @@ Watcher = Callable[[AnyEvent, Sequence[Effect]], None]
 class Room:
     """Drives one core over sockets. `watchers` (console, metrics) see every step after it was carried out."""
 
-    def __init__(self, core: Core, clock: Clock, outbox: Outbox, recorder: Recorder | None = None) -> None:
+    def __init__(
+        self,
+        core: Core,
+        clock: Clock,
+        outbox: Outbox,
+        recorder: Recorder | None = None,
+        keeper: Keeper | None = None,
+    ) -> None:
+        """`keeper`: the room's journal; with one, nothing is acknowledged before it is on the disk."""
         self.core = core
+        self.keeper = keeper
         self.clock = clock
         self.recorder = recorder
         self.watchers: list[Watcher] = []
@@ -65,9 +76,12 @@ class Room:
         if self.recorder is not None:
             await asyncio.to_thread(self.recorder.close)
 
-    def act(self, verb: str, actor: str, **values: float | int | str | bool) -> Verdict:
+    def act(
+        self, verb: str, actor: str, console: str = "", role: str = "operator", **values: float | int | str | bool
+    ) -> Verdict:
         """An operator's act from the console, already authenticated; the core's verdict. Never from a watcher."""
-        self.handle(Act(now_ns=self.clock.now_ns(), verb=verb, actor=actor, values=values))
+        now_ns = self.clock.now_ns()
+        self.handle(Act(now_ns=now_ns, verb=verb, actor=actor, console=console, role=role, values=values))
         return self.core.last_verdict
 
     def handle(self, event: AnyEvent) -> None:
@@ -84,11 +98,18 @@ class Room:
 
     def _step(self, event: AnyEvent) -> None:
         effects = self.core.accept(event)
+        confirmations: list[Send] = []
         for effect in effects:
-            if isinstance(effect, Send):
-                self._send(event, effect)
-            else:
+            if not isinstance(effect, Send):
                 self._submit(effect)
+            elif self.keeper is not None and isinstance(effect.message, Acknowledgement):
+                confirmations.append(effect)
+            else:
+                self._send(event, effect)
+        if self.keeper is not None:
+            sequence = self.keeper.keep(event, effects, self.core.treatment.phase)
+            for send in confirmations:
+                self.keeper.when_synced(sequence, partial(self._send, event, send))
         self.meter.finished(event)
         if self.recorder is not None:
             self.recorder.append(event, effects)
@@ -102,6 +123,11 @@ class Room:
             self._lost(send.link, send.message.name, 1, f"not sent: {fault}")
             return
         self.meter.sent(event, send, self.clock.now_ns())
+
+    async def kept(self) -> None:
+        """Return once everything that was said and done so far is on the disk: what was asked may be called done."""
+        if self.keeper is not None:
+            await self.keeper.all_synced()
 
     def _submit(self, job: Job) -> None:
         self.meter.submitted(job)

@@ -26,7 +26,7 @@ async def serve(
     """Run one room and return its summary."""
     settings, plan, limits = load_room(config_file("procedures", config))
     settings = with_addresses(settings, addresses)
-    async with Session(settings, plan, limits, record) as session:
+    async with Session(settings, plan, limits, record, lasting=True) as session:
         on_signals(session.end)
         for name, address in session.room.describe().items():
             print(f"link {name}: {address}", flush=True)

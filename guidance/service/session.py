@@ -3,21 +3,28 @@
 import asyncio
 import contextlib
 import gc
+import secrets
 import signal
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from devices.clock import SystemClock
 from devices.mqtt.broker import EmbeddedBroker
-from devices.mqtt.outbox import MemoryOutbox
+from devices.mqtt.outbox import MemoryOutbox, Outbox
 from guidance.core import Core
 from guidance.events import AnyEvent, Effect
 from guidance.load import recording_header
 from guidance.plan import Plan
+from guidance.recording.disk import new_name
+from guidance.recording.journal import Journal
+from guidance.recording.outbox import JournalOutbox
 from guidance.recording.writer import Recorder
 from guidance.safety.limits import Limit
+from guidance.service.health import SelfWatch
+from guidance.service.keeper import Keeper
 from guidance.service.lifeline import Lifeline, is_armed
 from guidance.service.room import Room
 from guidance.service.summary import Logbook, summarise
@@ -38,8 +45,11 @@ class Session:
         limits: dict[str, Limit],
         record: Path | None = None,
         ends_alone: bool = False,
+        lasting: bool = False,
     ) -> None:
-        """`record`: the operator's own choice of a file; otherwise a name is generated in the settings' folder.
+        """`lasting`: the room's one journal goes on over restarts, so that no alarm is lost; else it is a new one.
+
+        `record`: the operator's own choice of a file; otherwise a name is generated in the settings' folder.
 
         `ends_alone`: the session ends when its supervisor is gone (a demonstration must leave nothing behind).
         """
@@ -53,6 +63,9 @@ class Session:
         self._collector: asyncio.Task[None] | None = None
         self._ends_alone = ends_alone
         self._lifeline: Lifeline | None = None
+        self._lasting = lasting
+        self.journal: Journal | None = None
+        self._watch: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> "Session":
         settings = self.core.settings
@@ -63,7 +76,8 @@ class Session:
                 broker = EmbeddedBroker(host, int(port))
                 await broker.start()
                 self._brokers.append(broker)
-        self.room = Room(self.core, self.clock, MemoryOutbox(), recorder)
+        outbox, keeper = self._open_journal(recorder)
+        self.room = Room(self.core, self.clock, outbox, recorder, keeper)
         self.book = Logbook(self.room)
         self.room.watchers.append(self._see)
         await self.room.start()
@@ -73,8 +87,35 @@ class Session:
         gc.freeze()
         gc.disable()
         self._collector = asyncio.create_task(self._collect())
+        self._watch = asyncio.create_task(self._self_watch(recorder, outbox, keeper).run(), name="self-watch")
         self.started_ns = self.clock.now_ns()
         return self
+
+    def _open_journal(self, recorder: Recorder | None) -> tuple[Outbox, Keeper | None]:
+        """The journal beside the recording; a room that records nothing keeps its alerts in memory only."""
+        if recorder is None:
+            return MemoryOutbox(), None
+        settings = self.core.settings
+        fresh = new_name(time.time_ns(), secrets.token_hex(4), "journal")
+        name = f"{settings.room}.journal" if self._lasting else fresh
+        self.journal = Journal(recorder.path.parent, name)
+        feeds = frozenset(row.id for row in settings.links if row.kind == "mqtt")
+        outbox = JournalOutbox(self.journal)
+        return outbox, Keeper(self.journal, feeds)
+
+    def _self_watch(self, recorder: Recorder | None, outbox: Outbox, keeper: Keeper | None) -> SelfWatch:
+        settings = self.core.settings
+        lost = [keeper, outbox if isinstance(outbox, JournalOutbox) else None]
+        return SelfWatch(
+            self.clock,
+            self.room.handle,
+            recorder=recorder,
+            journal=self.journal,
+            unwritten=lambda: sum(row.unwritten for row in lost if row is not None),
+            feeds={row.id: outbox for row in settings.links if row.kind == "mqtt"},
+            plan=self.core.plan,
+            plan_folder=Path(settings.plan).parent if settings.plan else None,
+        )
 
     def _recorder(self) -> Recorder | None:
         if self._record is not None:
@@ -83,10 +124,11 @@ class Session:
         return Recorder(Path(row.folder), self._header) if row.enabled else None
 
     async def __aexit__(self, *exc: object) -> None:
-        if self._collector is not None:
-            self._collector.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._collector
+        for task in (self._collector, self._watch):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
         gc.enable()
         await self._stop_devices()
         if self._lifeline is not None:
@@ -94,6 +136,8 @@ class Session:
         await self.room.stop()
         for broker in self._brokers:
             await broker.stop()
+        if self.journal is not None:
+            await asyncio.to_thread(self.journal.close)
 
     async def _stop_devices(self) -> None:
         """A service that ends while armed stops its devices first."""
