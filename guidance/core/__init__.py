@@ -157,7 +157,8 @@ class Core:
         if self._roles[link] != "console":
             verdict = Verdict(False, (f"link {link!r} is not a console; its commands are not taken",))
             return [Send(link, answer(command, verdict, now_ns), urgent=True)]
-        values: dict[str, float | int | str | bool] = {**command.values, "alarm": command.reason, "name": command.reason}
+        words = {"alarm": command.reason, "name": command.reason}
+        values: dict[str, float | int | str | bool] = {**command.values, **words}
         act = Act(now_ns=now_ns, verb=command.verb, actor=command.name, values=values, console=link)
         verdict, effects = self._carry_out(act)
         return [*effects, Send(link, answer(command, verdict, now_ns), urgent=True)]
@@ -169,6 +170,9 @@ class Core:
     def _carry_out(self, act: Act) -> tuple[Verdict, list[Effect]]:
         handler = self._by_verb.get(act.verb)
         if handler is not None:
+            refusal = self._acts.refusal(act)
+            if refusal:
+                return Verdict(False, (refusal,)), []
             reasons, effects = handler(act)
             return Verdict(not reasons, reasons), effects
         before = self.treatment.phase

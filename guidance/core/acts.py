@@ -63,19 +63,25 @@ class ActDesk:
 
     def take(self, act: Act) -> tuple[Verdict, Changed]:
         """Carry out `act`: its verdict and the alarms that changed."""
-        console = act.console or act.actor
-        right = RIGHTS.get(act.verb)
-        if right is None:
+        if act.verb not in RIGHTS:
             return Verdict(False, (f"unknown act {act.verb!r} (have {sorted(RIGHTS)})",)), []
-        if act.role not in right.roles:
-            return Verdict(False, (f"role {act.role!r} may not {act.verb}",)), []
-        self._consoles.meet(console, act.actor)
-        if right.control and (refusal := self._consoles.take(console, act.now_ns)):
+        refusal = self.refusal(act)
+        if refusal:
             return Verdict(False, (refusal,)), []
+        console = act.console or act.actor
         verb = self._verbs.get(act.verb)
         if verb is not None:
             return verb(act, console)
         return self._treatment.act(act.verb, act.now_ns, console, act.values), []
+
+    def refusal(self, act: Act) -> str:
+        """Why this person may not do this at this console, or "". What no row names is an operator's in control."""
+        right = RIGHTS.get(act.verb, Right(_OPERATOR, control=True))
+        if act.role not in right.roles:
+            return f"role {act.role!r} may not {act.verb}"
+        console = act.console or act.actor
+        self._consoles.meet(console, act.actor)
+        return self._consoles.take(console, act.now_ns) if right.control else ""
 
     def _acknowledge(self, act: Act, console: str) -> tuple[Verdict, Changed]:
         wanted = str(act.values.get("alarm", ""))
