@@ -27,6 +27,7 @@ from devices.messages import Alert, AnyMessage, Command, GuidedPose, Image, Metr
 from devices.openigtlink import answers
 from devices.openigtlink import bodies as b
 from devices.openigtlink.bodies.queries import query_name, question
+from devices.openigtlink.bundles import Feed, Feeds
 from devices.openigtlink.connection import Connection
 from devices.openigtlink.counters import LinkCounters
 from devices.openigtlink.framer import Budget, encode
@@ -44,6 +45,7 @@ OnLoss = Callable[[str, int, str], None]
 _NEWEST_ONLY = frozenset({Pose, GuidedPose, Image, Overlay, Metrics, Reading})
 _HOUSEKEEPING_S = 0.05
 _NUMBERED = (Pose, Image)
+_POSES = (Pose, GuidedPose)
 _REPORT_S = 1.0
 _STOP_S = 0.3
 _MAX_STREAMS = 1024
@@ -72,6 +74,8 @@ class OpenIGTLinkLink:
         self._on_loss = on_loss
         self._naming = Naming(settings.default_frame, settings.image_frame, settings.point_frame)
         self._connections: set[Connection] = set()
+        self._feeds = Feeds(self._send_bundle)
+        self._flight: int | None = None  # bytes of all peers, while one message is handed out
         self._latest: answers.Latest = {}
         self._losses: Counter[tuple[str, str]] = Counter()
         self._server: asyncio.Server | None = None
@@ -137,22 +141,20 @@ class OpenIGTLinkLink:
             self._lose(message.name, 1, "commands need loopback or TLS")
             return
         packets: dict[int, list[Packet] | LocalProtocolError] = {}
-        for connection in tuple(self._connections):
-            if connection.subscriptions.everything or self._admits(connection, message):
+        peers = self._connections
+        if isinstance(message, _POSES):
+            self._feeds.add(message)
+            peers = self._feeds.single
+        self._flight = None
+        for connection in tuple(peers):
+            subscriptions = connection.subscriptions
+            if subscriptions.everything or subscriptions.admits(message, asyncio.get_running_loop().time()):
                 version = connection.version
                 packed = packets.get(version)
                 if packed is None:
                     packed = packets[version] = self._pack(message, version)
                 self._offer(connection, message.name, packed, urgent)
         self._remember(message)
-
-    def _admits(self, connection: Connection, message: AnyMessage) -> bool:
-        """True where the message goes to this peer now; a pose may wait for the peer's next bundle instead."""
-        now_s = asyncio.get_running_loop().time()
-        if connection.subscriptions.bundle and isinstance(message, Pose | GuidedPose):
-            self._bundle(connection, message, now_s)
-            return False
-        return connection.subscriptions.admits(message, now_s)
 
     def describe(self) -> LinkRow:
         """The link as seen from outside: totals, and every stream of every peer that is connected now."""
@@ -169,7 +171,12 @@ class OpenIGTLinkLink:
             gaps=totals.gaps,
             queued_bytes=self._in_flight(),
             streams=[row for peer, counters in totals.peers.items() for row in counters.rows(peer)],
-            more={"withheld": totals.withheld, "connected": totals.connected, "refused": totals.refused},
+            more={
+                "withheld": totals.withheld,
+                "coalesced": self._feeds.all_coalesced,
+                "connected": totals.connected,
+                "refused": totals.refused,
+            },
         )
 
     def _remember(self, message: AnyMessage) -> None:
@@ -211,7 +218,7 @@ class OpenIGTLinkLink:
             self.counters.withheld += 1
             return
         for packet in packets:
-            if packet.newest_only and packet.size > _LARGE and self._in_flight() > self.settings.in_flight_bytes:
+            if packet.newest_only and packet.size > _LARGE and not self._fits(packet.size):
                 self._drop(connection, name, 1, "too many bytes in flight")
                 continue
             replaced = connection.offer(packet, urgent)
@@ -224,28 +231,22 @@ class OpenIGTLinkLink:
                 if not packet.newest_only:
                     connection.close(f"send queue over {self.settings.queue_bytes} bytes")
 
+    def _fits(self, size: int) -> bool:
+        """True where all peers together may have `size` bytes more in flight; summed up once a message."""
+        if self._flight is None:
+            self._flight = self._in_flight()
+        if self._flight + size > self.settings.in_flight_bytes:
+            return False
+        self._flight += size
+        return True
+
     def _in_flight(self) -> int:
         return self.budget.used + sum(connection.queued_bytes for connection in self._connections)
 
-    def _bundle(self, connection: Connection, pose: Pose | GuidedPose, now_s: float) -> None:
-        """Keep the pose for the peer's next TDATA; the first one schedules it."""
-        subscriptions = connection.subscriptions
-        if not subscriptions.pending:
-            due = max(now_s, subscriptions.bundle_due)
-            asyncio.get_running_loop().call_at(due, self._send_bundle, connection)
-        elif pose.name in subscriptions.pending:
-            self._drop(connection, pose.name, 1, "replaced by a newer one before the peer's interval")
-        subscriptions.pending[pose.name] = pose
-
-    def _send_bundle(self, connection: Connection) -> None:
-        subscriptions = connection.subscriptions
-        if connection not in self._connections or not subscriptions.bundle or not subscriptions.pending:
-            return
-        poses = list(subscriptions.pending.values())
-        subscriptions.pending.clear()
-        subscriptions.bundle_due = asyncio.get_running_loop().time() + subscriptions.bundle_interval_s
-        wire = answers.bundle(subscriptions.bundle, "Tools", poses, connection.version)
-        self._offer(connection, subscriptions.bundle, [_packet(wire, True)], False)
+    def _send_bundle(self, feed: Feed, wire: b.Wire) -> None:
+        packets = [_packet(wire, True)]
+        for connection in tuple(feed.members):
+            self._offer(connection, feed.wanted.subject, packets, False)
 
     # --- called by connections
 
@@ -262,6 +263,7 @@ class OpenIGTLinkLink:
                 self._lose(connection.peer, 1, f"refused: {refusal}")
                 return
         self._connections.add(connection)
+        self._feeds.place(connection)
         self.counters.connected += 1
         self.counters.peers[connection.peer] = connection.counters
         self._on_change(True, connection.peer, "connected")
@@ -277,6 +279,7 @@ class OpenIGTLinkLink:
         if connection not in self._connections:
             return
         self._connections.discard(connection)
+        self._feeds.remove(connection)
         self.counters.peers.pop(connection.peer, None)
         self.counters.closed[connection.reason] = self.counters.closed.get(connection.reason, 0) + 1
         if unsent:
@@ -292,8 +295,9 @@ class OpenIGTLinkLink:
 
     def heard(self, connection: Connection, wire: b.Wire, now_ns: int) -> None:
         """A message has come whole. RemoteProtocolError where it makes no sense."""
-        if wire.header_version == 2 and self.settings.header_version is None:
+        if wire.header_version == 2 and connection.version == 1 and self.settings.header_version is None:
             connection.version = 2
+            self._feeds.place(connection)
         counters = connection.counters
         counters.received += 1
         self.counters.received += 1
@@ -335,10 +339,12 @@ class OpenIGTLinkLink:
                 known = subscriptions.start(query.subject, query.interval_ns)
             else:
                 known = subscriptions.stop(query.subject)
+            self._feeds.place(connection)
             name = query_name("RTS", query.subject)
             status = 0 if known else 1
             version = connection.version
             wires = [b.Answer(name_of_type=name, status=status, device_name=query.device_name, header_version=version)]
+        self._flight = None
         self._offer(connection, query.device_name or query.subject, [_packet(wire, False) for wire in wires], False)
 
     # --- losses, deadlines, reconnection

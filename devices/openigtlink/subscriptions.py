@@ -30,8 +30,6 @@ class Subscriptions:
         self._last: dict[tuple[str, str], float] = {}
         self.bundle = ""  # TDATA or QTDATA, where poses go in bundles
         self.bundle_interval_s = 0.0
-        self.bundle_due = 0.0
-        self.pending: dict[str, Pose | GuidedPose] = {}
 
     def start(self, subject: str, interval_ns: int) -> bool:
         """STT_: True where such a stream exists here."""
@@ -53,7 +51,6 @@ class Subscriptions:
         self.everything = False
         if subject in BUNDLES:
             self.bundle = ""
-            self.pending.clear()
             subject = "TRANSFORM"
         subject = _ALIASES.get(subject, subject)
         if subject not in SUBJECT.values():

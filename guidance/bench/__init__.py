@@ -12,7 +12,7 @@ from rich.table import Table
 
 from guidance.errors import SettingsError
 
-TABLES = ("link", "thermometry", "baselines", "motion", "prediction", "navigation", "room")
+TABLES = ("link", "links", "thermometry", "baselines", "motion", "prediction", "navigation", "room")
 COLUMNS = ("name", "size", "ours_ms", "peer", "peer_ms", "ratio", "limit", "ok")
 
 
