@@ -12,7 +12,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from devices.errors import LocalProtocolError
 from guidance.console.desk import Desk
 from guidance.console.lease import Lease
-from guidance.console.roles import Console
+from guidance.console.roles import Console, Role
 from guidance.service.histogram import Histogram
 
 HELLO_S = 5.0
@@ -21,6 +21,7 @@ LEASE_NS = 500_000_000
 MAX_WAITING = 64  # replies that wait; a page that asks without reading is closed
 MAX_BYTES = 16_384
 POLICY_VIOLATION = 1008
+GOING_AWAY = 1001  # what a browser says when its page is closed on purpose
 
 
 class Client:
@@ -34,6 +35,7 @@ class Client:
         self._unacked: dict[str, int] = {}
         self._sent: dict[str, int] = {}
         self._lease_ns = 0
+        self._signed_off = False
         self._changes = -1
         self._asks: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]] = {
             "look": self._look,
@@ -63,7 +65,7 @@ class Client:
             await self._read()
         finally:
             self._desk.sources.listeners.discard(self._wake)
-            self._desk.consoles.leave(self._console)
+            self._desk.leave(self._console, signed_off=self._signed_off)
             writer.cancel()
             with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
                 await writer
@@ -105,7 +107,7 @@ class Client:
         if now_ns - self._lease_ns >= LEASE_NS:
             self._lease_ns = now_ns
             nonce = self._lease.ask(self._desk.state.alarms_digest)
-            live, why = self._console.is_live(now_ns), self._console.refused
+            live, why = self._desk.is_live(self._console), self._console.refused
             await self._send({"kind": "lease", "nonce": nonce, "live": live, "refused": why})
 
     async def _send(self, message: dict[str, Any]) -> None:
@@ -114,7 +116,7 @@ class Client:
     # --- reading --------------------------------------------------------------------------------
 
     async def _read(self) -> None:
-        with contextlib.suppress(WebSocketDisconnect):
+        try:
             while True:
                 text = await self._socket.receive_text()
                 try:
@@ -130,6 +132,8 @@ class Client:
                 if len(self._replies) > MAX_WAITING:
                     await self._socket.close(POLICY_VIOLATION, "asks faster than it reads")
                     return
+        except WebSocketDisconnect as gone:
+            self._signed_off = gone.code == GOING_AWAY
 
     async def _look(self, message: dict[str, Any]) -> dict[str, Any] | None:
         return await self._desk.outlines(message["at"])
@@ -151,7 +155,8 @@ class Client:
         return None
 
     async def _leased(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        self._lease.answer(message, self._desk.now_ns())
+        if self._lease.answer(message) and self._console.role is not Role.VIEWER:
+            self._desk.act(self._console, "LEASE")
         return None
 
     async def _prepare(self, message: dict[str, Any]) -> dict[str, Any] | None:
@@ -164,9 +169,5 @@ class Client:
         return {"kind": "verdict", "verb": verb, "done": verdict.done, "reasons": verdict.reasons}
 
     async def _control(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        consoles = self._desk.consoles
-        if message.get("take"):
-            reason = consoles.take(self._console, self._desk.now_ns())
-        else:
-            reason = consoles.hand_over(self._console)
-        return {"kind": "verdict", "verb": "CONTROL", "done": not reason, "reasons": [reason] if reason else []}
+        verdict = self._desk.act(self._console, "TAKE_CONTROL" if message.get("take") else "HAND_OVER")
+        return {"kind": "verdict", "verb": "CONTROL", "done": verdict.done, "reasons": verdict.reasons}

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from guidance.console.roles import VERBS, Console, Consoles, Tokens
+from guidance.console.roles import TWO_STEPS, Console, Consoles, Role, Tokens
 from guidance.console.sources import VOLUME, Sources
 from guidance.console.state import State
 from guidance.console.steps import preconditions
@@ -54,15 +54,32 @@ class Desk:
         now_ns = self.now_ns()
         if now_ns - self._encoded_ns >= 50_000_000 or self._encoded_changes != self.state.changes:
             self._encoded_ns, self._encoded_changes = now_ns, self.state.changes
-            holder = self.consoles.holder
-            self._encoded = self.state.encoded(
-                {
-                    "control": holder.actor if holder else "",
-                    "control_live": bool(holder and holder.is_live(now_ns)),
-                    "consoles": self.consoles.live(now_ns),
-                }
-            )
+            self._encoded = self.state.encoded(self.shared(now_ns))
         return self._encoded
+
+    def shared(self, now_ns: int) -> dict[str, Any]:
+        """Who is there, who holds control, whose tones are silent: from the core's own books."""
+        consoles, signals = self.room.core.consoles, self.room.core.signals
+        known = {name: row.actor for name, row in consoles.known.items()}
+        pages = {row.id: row.actor for row in self.consoles.present.values()}
+        return {
+            "control": known.get(consoles.holder, consoles.holder),
+            "control_live": consoles.is_live(consoles.holder, now_ns),
+            "consoles": {actor: consoles.is_live(name, now_ns) for name, actor in {**known, **pages}.items()},
+            "paused_ms": max(0.0, (signals.paused_until_ns - now_ns) / 1e6),
+            "paused_by": signals.paused_by,
+            "calling": known.get(signals.calling, ""),
+        }
+
+    def is_live(self, console: Console) -> bool:
+        """True while this page's lease runs."""
+        return self.room.core.consoles.is_live(console.id, self.now_ns())
+
+    def leave(self, console: Console, signed_off: bool) -> None:
+        """A page went: one that closed is not missed, one that was lost is (its lease lapses, which is an alarm)."""
+        self.consoles.leave(console)
+        if signed_off and console.role is not Role.VIEWER:
+            self.room.act("LEAVE", console.actor, console.id, console.role.value)
 
     def welcome(self, console: Console) -> dict[str, Any]:
         """The first message to a page, with the graphs' history."""
@@ -111,10 +128,11 @@ class Desk:
 
     def prepare(self, console: Console, verb: str) -> dict[str, Any]:
         """First step of a two-step act: a ticket that lives ten seconds."""
-        refusal = self.consoles.refusal(console, verb)
-        if refusal:
-            return {"kind": "prepared", "verb": verb, "ticket": "", "reasons": [refusal]}
         now_ns = self.now_ns()
+        core = self.room.core
+        if verb not in TWO_STEPS or console.role is not Role.OPERATOR or core.consoles.holder != console.id:
+            refusal = f"{console.actor} does not hold control" if verb in TWO_STEPS else f"{verb} has no two steps"
+            return {"kind": "prepared", "verb": verb, "ticket": "", "reasons": [refusal]}
         self._tickets = {key: row for key, row in self._tickets.items() if now_ns - row.at_ns <= TICKET_NS}
         key = secrets.token_hex(8)
         self._tickets[key] = Ticket(verb, console.id, self.shown(), now_ns)
@@ -127,16 +145,19 @@ class Desk:
             "reasons": [],
         }
 
-    def act(self, console: Console, verb: str, values: dict[str, Any], ticket: str, shown: Any) -> Verdict:
-        """An act of a page: authorised here, judged by the core. What is refused here never reaches the core."""
-        refusal = self.consoles.refusal(console, verb) or self._step_fault(console, verb, ticket, shown)
+    def act(
+        self, console: Console, verb: str, values: dict[str, Any] | None = None, ticket: str = "", shown: Any = None
+    ) -> Verdict:
+        """An act of a page, with its role: rights, control and what is possible are judged by the core."""
+        refusal = self._step_fault(console, verb, ticket, shown)
         if refusal:
             return Verdict(False, (refusal,))
-        plain = {key: value for key, value in values.items() if isinstance(value, (str, int, float, bool))}
-        return self.room.act(verb, console.actor, **plain)
+        given = {**(values or {}), **(shown if verb in TWO_STEPS else {})}
+        plain = {key: value for key, value in given.items() if isinstance(value, (str, int, float, bool))}
+        return self.room.act(verb, console.actor, console.id, console.role.value, **plain)
 
     def _step_fault(self, console: Console, verb: str, ticket: str, shown: Any) -> str:
-        if not VERBS[verb][2]:
+        if verb not in TWO_STEPS:
             return ""
         row = self._tickets.pop(ticket, None)
         if row is None or row.console != console.id or row.verb != verb:

@@ -9,14 +9,14 @@ def health(desk: Desk) -> dict[str, Any]:
     """`ok` is false while a required stream is not live or a high alarm is active."""
     core, now_ns = desk.room.core, desk.now_ns()
     stale = [n for n, s in core.streams.items() if s.settings.required and not s.is_live(now_ns)]
-    high = [a.id for a in core.judge.shown() if a.rule.priority.value == "high" and a.present]
+    high = [a.id for a in core.judge.shown() if a.priority.value == "high" and a.present]
     return {
         "ok": not stale and not high,
         "room": core.settings.room,
         "phase": core.treatment.phase.value,
         "stale_streams": stale,
         "high_alarms": high,
-        "consoles": desk.consoles.live(now_ns),
+        "consoles": desk.shared(now_ns)["consoles"],
     }
 
 
@@ -42,7 +42,7 @@ def metrics(desk: Desk) -> str:
                 lines.append(f'guidance_latency_ms{{room="{room}",kind="{kind}",quantile="{share}"}} {value:.3f}')
     shown = core.judge.shown()
     for priority in ("high", "medium", "low"):
-        count = sum(1 for alarm in shown if alarm.rule.priority.value == priority)
+        count = sum(1 for alarm in shown if alarm.priority.value == priority)
         lines.append(f'guidance_alarms{{room="{room}",priority="{priority}"}} {count}')
     lines.append(f'guidance_consoles{{room="{room}"}} {len(desk.consoles.present)}')
     return "\n".join(lines) + "\n"

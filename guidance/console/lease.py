@@ -29,13 +29,10 @@ class Lease:
         self._digests = [*self._digests, shown][-NONCES:]
         return self._nonces[-1]
 
-    def answer(self, echo: dict[str, Any], now_ns: int) -> bool:
-        """Judge an echo: it confirms only what the page proves of itself. A nonce counts once."""
-        refused = self._fault(echo)
-        self._console.refused = refused
-        if not refused:
-            self._console.confirmed_ns = now_ns
-        return not refused
+    def answer(self, echo: dict[str, Any]) -> bool:
+        """Judge an echo: True only for what the page proves of itself. A nonce counts once."""
+        self._console.refused = self._fault(echo)
+        return not self._console.refused
 
     def _fault(self, echo: dict[str, Any]) -> str:
         if echo.get("nonce") not in self._nonces:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from devices.messages import Matrix
 from guidance.outputs.planes import VIEWS, plane_through
 from guidance.plan import Plan
+from guidance.plan.raster import contours
+from guidance.plan.shapes import Grown
 from guidance.settings import RoomSettings
 
 WINDOW = 320  # side in mm of the square in which outlines are cut
@@ -61,11 +63,31 @@ class Regions:
         ras = live.get("ras")
         if ras is None:
             return []
-        return [
+        rows = [
             {"name": structure.name, "role": structure.role, "at": np.round(line, 1).tolist()}
             for structure in self._structures
             for line in structure.contours(ras, live["pixels"].shape)
         ]
+        return rows if "target" not in live else self._gated(live, rows)
+
+    def _gated(self, live: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The target where it is now, and the gate's boundary around where it was planned."""
+        ras, name, moved = live["ras"], live["target"], live["moved_mm"]
+        gating = self._settings.gating
+        others = [row for row in rows if row["name"] != name]
+        boundary = gating.boundary_mm if gating else 0.0
+        grown = Grown(next(s for s in self._structures if s.name == name).shape, boundary)
+        gate = [
+            {"name": f"gate {boundary:g} mm", "role": "gate", "at": np.round(line, 1).tolist()}
+            for line in contours(grown, ras, live["pixels"].shape)
+        ]
+        if moved is None:
+            return others + gate
+        step = np.array(moved) / np.linalg.norm(ras[:3, :2], axis=0)
+        target = [
+            {**row, "at": np.round(np.array(row["at"]) + step, 1).tolist()} for row in rows if row["name"] == name
+        ]
+        return others + gate + target
 
     def wires(self) -> list[dict[str, Any]]:
         """Every structure as three outlines through its middle, in RAS mm, for the view in space."""

@@ -12,7 +12,6 @@ from guidance.errors import SettingsError
 
 TOKEN_VARIABLE = "GUIDANCE_OPERATOR_TOKEN"  # where a site keeps one token over restarts
 SHORTEST = 16
-LEASE_NS = 2_000_000_000
 
 
 class Role(StrEnum):
@@ -23,19 +22,7 @@ class Role(StrEnum):
     VIEWER = "viewer"  # look
 
 
-# verb -> (roles, needs control, two steps)
-VERBS: dict[str, tuple[frozenset[Role], bool, bool]] = {
-    "STOP": (frozenset({Role.OPERATOR, Role.ASSISTANT}), False, False),
-    "ACKNOWLEDGE": (frozenset({Role.OPERATOR, Role.ASSISTANT}), False, False),
-    "RESET": (frozenset({Role.OPERATOR}), True, False),
-    "ARM": (frozenset({Role.OPERATOR}), True, True),
-    "START": (frozenset({Role.OPERATOR}), True, True),
-    "RESUME": (frozenset({Role.OPERATOR}), True, True),
-    "HOLD": (frozenset({Role.OPERATOR}), True, False),
-    "FINISH": (frozenset({Role.OPERATOR}), True, False),
-    "RE_ZERO": (frozenset({Role.OPERATOR}), True, False),
-    "PLACE_POINT": (frozenset({Role.OPERATOR}), True, False),
-}
+TWO_STEPS = frozenset({"ARM", "START", "RESUME"})  # acts that a page must prepare, show and confirm
 
 
 class Tokens:
@@ -60,73 +47,29 @@ class Tokens:
 
 
 class Console(msgspec.Struct):
-    """One connected page."""
+    """One connected page; who holds control and whose lease runs is the core's business."""
 
     id: str
     role: Role
     actor: str
-    confirmed_ns: int = 0  # when it last proved that it shows the alarms; 0 = never
-    refused: str = "it has not confirmed yet"  # why its last echo did not count
-
-    def is_live(self, now_ns: int) -> bool:
-        """True while its lease runs."""
-        return self.confirmed_ns > 0 and now_ns - self.confirmed_ns <= LEASE_NS
+    refused: str = "it has not confirmed yet"  # why its last echo did not count; "" = it counted
 
 
 class Consoles:
-    """Every connected page, and which of them holds control."""
+    """Every connected page by its id."""
 
     def __init__(self) -> None:
         self.present: dict[str, Console] = {}
-        self.holder: Console | None = None
         self._count = 0
 
     def join(self, role: Role, name: str) -> Console:
-        """A page came. Control is free for the first operator who asks; nobody gets it unasked."""
+        """A page came."""
         self._count += 1
-        console = Console(str(self._count), role, f"{name or role.value}-{self._count}")
+        actor = f"{name or role.value}-{self._count}"
+        console = Console(f"page-{self._count}", role, actor)
         self.present[console.id] = console
         return console
 
     def leave(self, console: Console) -> None:
-        """A page went; control that it held is free."""
+        """A page went."""
         self.present.pop(console.id, None)
-        if self.holder is console:
-            self.holder = None
-
-    def take(self, console: Console, now_ns: int) -> str:
-        """Take control; the reason for a refusal, or an empty text."""
-        if console.role is not Role.OPERATOR:
-            return f"a {console.role.value} cannot hold control"
-        holder = self.holder
-        if holder is not None and holder is not console and holder.is_live(now_ns):
-            return f"{holder.actor} holds control; it must hand over, or its lease must lapse"
-        self.holder = console
-        return ""
-
-    def hand_over(self, console: Console) -> str:
-        """Give control up."""
-        if self.holder is not console:
-            return "this console does not hold control"
-        self.holder = None
-        return ""
-
-    def refusal(self, console: Console, verb: str) -> str:
-        """Why this page may not do `verb`, or an empty text; the core judges what remains."""
-        row = VERBS.get(verb)
-        if row is None:
-            return f"unknown act {verb!r} (have {sorted(VERBS)})"
-        roles, control, _ = row
-        if console.role not in roles:
-            return f"role {console.role.value} may not {verb}"
-        if control and self.holder is not console:
-            return "this console does not hold control"
-        return ""
-
-    def live(self, now_ns: int) -> dict[str, bool]:
-        """Which consoles are annunciating now, by actor."""
-        return {console.actor: console.is_live(now_ns) for console in self.present.values()}
-
-    def confirmed_ns(self) -> dict[str, int]:
-        """Last confirmed lease of every operator's and assistant's console, by id."""
-        return {c.id: c.confirmed_ns for c in self.present.values() if c.role is not Role.VIEWER}

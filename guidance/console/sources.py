@@ -95,7 +95,9 @@ class Sources:
             self._volume(scene.volume, scene.volume_evidence)
         for effect in effects:
             if isinstance(effect, Job) and effect.kind == "frame":
-                self._frame(effect.inputs)
+                self._frame(effect.inputs["stream"], effect.inputs["image"], effect.inputs.get("ras_from_image"))
+            elif isinstance(effect, Job) and effect.kind == "cine_frame":
+                self._cine(effect.inputs["image"])
 
     def _volume(self, volume: dict[str, Any], evidence: dict[str, int]) -> None:
         row = self._room.core.settings.thermometry
@@ -113,9 +115,16 @@ class Sources:
             self._geometry = geometry
             self._put(LABELS, told, volume)
 
-    def _frame(self, inputs: dict[str, Any]) -> None:
-        image: Image = inputs["image"]
-        ras: Matrix | None = inputs.get("ras_from_image")
+    def _cine(self, image: Image) -> None:
+        motion = self._room.core.motion
+        row, facts = motion.row, motion.facts
+        if row is None:
+            return
+        ras = image.frame_from_image_mm if image.frame == "RAS" else None
+        moved = (facts["x_mm"], facts["y_mm"]) if facts.get("usable") else None
+        self._frame(row.stream, image, ras, {"target": row.target, "moved_mm": moved})
+
+    def _frame(self, stream: str, image: Image, ras: Matrix | None, extra: dict[str, Any] | None = None) -> None:
         pixels = flat(image.pixels)
         told = {
             "receive_ns": image.receive_time_ns,
@@ -123,7 +132,7 @@ class Sources:
             "ras_from_image": None if ras is None or not image.quality.usable else ras.tolist(),
             "shape": (1, *pixels.shape),
         }
-        self._put(inputs["stream"], told, {"pixels": pixels, "ras": ras})
+        self._put(stream, told, {"pixels": pixels, "ras": ras, **(extra or {})})
 
     def _put(self, name: str, told: dict[str, Any], arrays: dict[str, Any]) -> None:
         old = self._newest.get(name)

@@ -81,6 +81,12 @@ class State:
         for reading in core.devices.readings.values():
             if "power_w" in reading:
                 point["power_w"] = reading["power_w"]
+        motion, gate = core.motion.facts, core.motion.gate
+        if core.motion.row is not None:
+            usable = bool(motion.get("usable"))
+            point["motion_mm"] = motion.get("y_mm") if usable else None
+            point["predicted_mm"] = motion.get("ahead.y_mm") if usable else None
+            point["beam_on"] = bool(gate and gate.beam_on)
         for name, state in core.streams.items():
             point[f"age.{name}"] = state.age_ms(now_ns) if state.received else None
         return point
@@ -148,7 +154,7 @@ class State:
         return {
             "id": alarm.id,
             "rule": rule.id,
-            "priority": rule.priority.value,
+            "priority": alarm.priority.value,
             "kind": rule.kind.value,
             "state": alarm.state.value,
             "text": rule.text.format(subject=alarm.subject, value=alarm.value, limit=alarm.limit)
@@ -175,7 +181,27 @@ class State:
         return f"STOP confirmed after {max(w for w in waits if w is not None):.0f} ms"
 
     def _numbers(self, now_ns: int) -> list[dict[str, Any]]:
-        return [*self._temperatures(now_ns), *self._aims(now_ns)]
+        return [*self._temperatures(now_ns), *self._motion(now_ns), *self._aims(now_ns)]
+
+    def _motion(self, now_ns: int) -> list[dict[str, Any]]:
+        core = self._room.core
+        row, gate = core.motion.row, core.motion.gate
+        if row is None or gate is None:
+            return []
+        state = core.streams[row.stream]
+        age_ms, facts = state.age_ms(now_ns), core.motion.facts
+        seen = state.is_live(now_ns) and bool(facts.get("usable"))
+        share, x, y = (facts.get(key) if seen else None for key in ("share_outside", "x_mm", "y_mm"))
+        percent = 100 * share if isinstance(share, float) else None
+        way = (x * x + y * y) ** 0.5 if isinstance(x, float) and isinstance(y, float) else None
+        limits, book = gate.settings, gate.book
+        return [
+            _number("outside", f"{row.target} outside", percent, "%", 0, age_ms,
+                    limit=100 * limits.most_outside_share, graph=False),
+            _number("moved", f"{row.target} moved", way, "mm", 1, age_ms, limit=limits.centroid_mm, graph=False),
+            _number("duty", "duty cycle", 100 * book.duty_cycle if book.frames else None, "%", 0, age_ms, graph=False),
+            _number("residual", "residual motion, rms", book.residual_rms_mm, "mm", 1, age_ms, graph=False),
+        ]  # fmt: skip
 
     def _temperatures(self, now_ns: int) -> list[dict[str, Any]]:
         core = self._room.core

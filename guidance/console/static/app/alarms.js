@@ -5,7 +5,7 @@ import { clock, nsToMs, set, store } from "./store.js";
 import { sound } from "./sound.js";
 
 const ORDER = { high: 0, medium: 1, low: 2 };
-const PAUSE_MS = 120_000;
+const PAUSE_S = 120;
 let pausedFor = "";
 
 const TRIANGLE = (x) => `M${x} 30L${x + 14} 4L${x + 28} 30Z`;
@@ -36,7 +36,7 @@ function Banner({ alarm }) {
       <div class="line1 ${text.length > 38 ? "long" : ""}">
         <span class="text">${text}</span><span class="since">since ${clock(nsToMs(alarm.first_ns))}</span>
       </div>
-      <div class="line2">Done: ${alarm.done}${status(alarm) && ` - ${status(alarm)}`}. <b>Do: ${alarm.advice}.</b></div>
+      <div class="line2">Done: ${alarm.done}${status(alarm) && ` - ${status(alarm)}`}. <b>Do: ${alarm.advice}.</b>${store.state.calling && ` Nobody answered: ${store.state.calling} is called.`}</div>
     </div>
   </div>`;
 }
@@ -46,24 +46,21 @@ function Quiet() {
   return html`<div class="quiet">= no alarm - checked <span class="num">${ms === null ? "-.-" : ms.toFixed(1)}</span> s ago</div>`;
 }
 
-export const paused = () => store.mutedUntil > performance.now();
+export const paused = () => Boolean(store.live && store.state && store.state.paused_ms > 0);
 
 export function mute() {
   const top = store.state && store.state.alarms[0];
   pausedFor = top ? top.priority : "low";
-  store.mutedKeys = new Set((store.state ? store.state.alarms : []).map((a) => a.id));
-  set({ mutedUntil: paused() ? 0 : performance.now() + PAUSE_MS });
+  return act("AUDIO_PAUSE", { values: { seconds: paused() ? 0.1 : PAUSE_S } });
 }
 
-// What should be heard now. A higher or a new HIGH alarm breaks the pause.
+// What should be heard now. The service ends the pause for a new HIGH alarm; a higher one breaks it here.
 export function annunciate() {
-  if (!store.live) { sound(paused() ? "" : "lost"); return; }
+  if (!store.live) { sound("lost"); return; }
   const active = store.state.alarms.filter((a) => a.state === "active");
-  const breaks = active.some((a) => (a.priority === "high" && !(store.mutedKeys || new Set()).has(a.id))
-    || ORDER[a.priority] < ORDER[pausedFor || "low"]);
-  if (paused() && breaks) set({ mutedUntil: 0 });
+  const breaks = active.some((a) => ORDER[a.priority] < ORDER[pausedFor || "high"]);
   const top = active.reduce((best, a) => (best && ORDER[best] <= ORDER[a.priority] ? best : a.priority), "");
-  sound(paused() ? "" : top);
+  sound(paused() && !breaks ? "" : top);
 }
 
 export function acknowledge(alarm = "") {
@@ -86,13 +83,13 @@ export const AlarmList = () => store.open === "alarms" && store.state && html`<$
 
 export function AlarmRow() {
   const alarms = store.state ? store.state.alarms : [];
-  const left = Math.ceil((store.mutedUntil - performance.now()) / 1000);
+  const left = paused() ? Math.ceil(store.state.paused_ms / 1000) : 0;
   const role = store.welcome && store.welcome.role;
   return html`<section class="alarms" aria-label="alarms" aria-live="assertive">
     ${alarms.length ? html`<${Banner} alarm=${alarms[0]} key=${alarms[0].id} />` : html`<${Quiet} />`}
     <div class="alarm-keys">
       <button onClick=${() => acknowledge()} disabled=${!store.live || role === "viewer" || !alarms.some((a) => a.state === "active")}>ACK<br />[A]</button>
-      <button onClick=${mute} aria-pressed=${paused()} disabled=${!alarms.length && !paused()}>${paused() ? html`MUTED<br />${left} s` : html`MUTE<br />[M]`}</button>
+      <button onClick=${mute} aria-pressed=${paused()} disabled=${!store.live || role === "viewer" || (!alarms.length && !paused())}>${paused() ? html`MUTED<br />${left} s` : html`MUTE<br />[M]`}</button>
       <button onClick=${() => set({ open: store.open === "alarms" ? "" : "alarms" })} aria-expanded=${store.open === "alarms"}>
         ${alarms.length > 1 ? `+${alarms.length - 1}` : alarms.length}<br />${store.open === "alarms" ? "close" : "list"}</button>
     </div>

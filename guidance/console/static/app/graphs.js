@@ -48,8 +48,8 @@ function bands(u) {
   const end = store.history.length ? store.history[store.history.length - 1].t_ms : 0;
   for (const p of store.history) {
     const x = u.valToPos((p.t_ms - end) / 1000, "x", true);
-    if (x < bbox.left) { from = (p.power_w || 0) > 0 ? bbox.left : null; continue; }
-    if ((p.power_w || 0) > 0) { if (from === null) from = Math.max(x, bbox.left); } else close(x);
+    if (x < bbox.left) { from = (p.power_w || 0) > 0 || p.beam_on ? bbox.left : null; continue; }
+    if ((p.power_w || 0) > 0 || p.beam_on) { if (from === null) from = Math.max(x, bbox.left); } else close(x);
   }
   close(bbox.left + bbox.width);
   ctx.restore();
@@ -127,7 +127,7 @@ export class Graph extends Component {
   range(low, high) {
     const wide = KINDS[this.props.kind].range;
     if (wide) return [Math.min(wide[0], low ?? wide[0]), Math.max(wide[1], high ?? wide[1])];
-    return [Math.min(0, low ?? 0), Math.max(10, (high ?? 10) * 1.1)];
+    return [Math.min(0, (low ?? 0) * 1.1), Math.max(10, (high ?? 10) * 1.1)];
   }
 
   update() {

@@ -63,7 +63,7 @@ export function graphKinds() {
 
 export function Side() {
   const all = store.state ? store.state.numbers : [];
-  const rows = store.welcome.thermometry ? all.filter((n) => n.unit !== "mm" && n.unit !== "deg") : all;
+  const rows = store.welcome.thermometry ? all.filter((n) => !n.id.includes("_mm") && n.unit !== "deg") : all;
   return html`<aside aria-label="values">
     <${Status} />
     <${Numbers} rows=${rows.slice(0, 6)} />

@@ -25,7 +25,6 @@ export const store = {
   open: "", // "alarms" | "keys" | "missing:STEP"
   placing: false,
   points: [],
-  mutedUntil: 0,
   heardTone: false,
 };
 

@@ -1,0 +1,104 @@
+"""The real service on the simulated room, as a subprocess that a test can disturb.
+
+Reads lines from stdin: `fact NAME SUBJECT VALUE` holds a fact at a value whenever the service
+measures it, `free` lets all facts go. Prints `console: ADDRESS`, then one JSON line a second.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections import Counter
+from typing import Any
+
+import uvloop
+
+from guidance.console import serve_console
+from guidance.demo import SimulatedRoom, choose_addresses
+from guidance.events import Act
+from guidance.load import config_file, load_room
+from guidance.safety.facts import Fact
+from guidance.service.serve import with_addresses
+from guidance.service.session import Session
+
+
+def hold_facts(facts: Any) -> dict[tuple[str, str], float]:
+    """Replace `facts.set` so that held facts keep their value; the table of held facts."""
+    held: dict[tuple[str, str], float] = {}
+    measured = facts.set
+
+    def set_fact(name: str, subject: str, fact: Fact) -> None:
+        value = held.get((name, subject))
+        measured(name, subject, fact if value is None else Fact(value, fact.at_ns, True, fact.limit))
+
+    facts.set = set_fact
+    return held
+
+
+async def obey(held: dict[tuple[str, str], float]) -> None:
+    """Lines from stdin until it closes."""
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := (await reader.readline()).decode().split():
+        if line[0] == "fact":
+            held[line[1], line[2]] = float(line[3])
+        else:
+            held.clear()
+
+
+async def tell(session: Session, acts: Counter[str]) -> None:
+    """What the test wants to know of the service itself."""
+    while True:
+        await asyncio.sleep(0.25)
+        readings = session.core.devices.readings
+        told = {
+            "phase": session.core.treatment.phase.value,
+            "device": {name: values.get("state") for name, values in readings.items()},
+            "acts": dict(acts),
+            "p99_loop_ms": session.room.meter.loop_late.percentile_ms(0.99),
+        }
+        print(json.dumps(told), flush=True)
+
+
+async def main(procedure: str, seconds: float) -> None:
+    """One session."""
+    settings, plan, limits = load_room(config_file("procedures", procedure))
+    settings = settings.model_copy(update={"recording": settings.recording.model_copy(update={"enabled": False})})
+    ours, theirs = choose_addresses(settings)
+    acts = "" if os.environ.get("STAGE_OPERATOR") else ".quiet"
+    simulated = SimulatedRoom(scenario(procedure, bool(acts)), 1, theirs)
+    try:
+        addresses = {**await simulated.start(), **ours}
+        known = {row.id for row in settings.links}
+        settings = with_addresses(settings, {name: at for name, at in addresses.items() if name in known})
+        async with Session(settings, plan, limits) as session, serve_console(session.room) as address:
+            held = hold_facts(session.core.scene.facts)
+            acts: Counter[str] = Counter()
+            session.room.watchers.append(lambda event, _: acts.update([event.verb] if isinstance(event, Act) else []))
+            await session.all_live()
+            print(f"console: {address}", flush=True)
+            work = [asyncio.create_task(obey(held)), asyncio.create_task(tell(session, acts))]
+            await session.run(seconds)
+            for task in work:
+                task.cancel()
+    finally:
+        await simulated.stop()
+
+
+def scenario(procedure: str, quiet: bool) -> str:
+    """The procedure's scenario; quiet = without the simulated operator, so that the test is the operator."""
+    path = config_file("scenarios", procedure)
+    if not quiet:
+        return str(path)
+    text = path.read_text(encoding="utf-8")
+    begin = text.find("acts = [")
+    if begin >= 0:
+        text = text[:begin] + text[text.index("\n]", begin) + 2 :]
+    copy = os.path.join(os.environ["STAGE_FOLDER"], f"{procedure}.toml")
+    with open(copy, "w", encoding="utf-8") as out:
+        out.write(text)
+    return copy
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], float(sys.argv[2])))
