@@ -120,6 +120,7 @@ class Thermometry(_Strict):
     drift_order: int = Field(default=0, ge=-1, le=2)
     t0_c: float | None = Field(default=None, gt=0, lt=60)
     t0_sigma_c: float = Field(default=0.3, ge=0)
+    heated_reach_mm: float = Field(default=12.0, ge=0)  # beyond a target's margin: breathing carries it, heat spreads
     options: dict[str, str | int | float | bool] = {}
 
 

@@ -53,10 +53,14 @@ class GuardWork:
         assert self._pipeline is not None, "a room without thermometry sends no such job"
         pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[np.newaxis]
         echo_s, field_t = sequence_tags(image.tags)
-        frame = self._pipeline.update(
-            pixels, time_s, echo_times_s=None if echo_s is None else (echo_s,), field_t=field_t
-        )
         self._cut_masks(image.frame_from_image_mm, pixels.shape)
+        frame = self._pipeline.update(
+            pixels,
+            time_s,
+            echo_times_s=None if echo_s is None else (echo_s,),
+            field_t=field_t,
+            place=image.frame_from_image_mm,
+        )
         facts = self._facts(frame)
         self._last = frame if frame.state == "ok" else self._last
         arrays = {
@@ -73,14 +77,31 @@ class GuardWork:
         key = (ras_from_image.tobytes(), shape)
         if self._plan is None or key == self._masked_for:
             return
-        slices, rows, columns = shape
-        self._masks = {
-            name: self._plan.structure(name).mask(ras_from_image, (slices, rows, columns)) for name in self._guards
-        }
+        size = (shape[0], shape[1], shape[2])
+        self._masks = {name: self._plan.structure(name).mask(ras_from_image, size) for name in self._guards}
         self._masked_for = key
+        assert self._pipeline is not None
+        self._pipeline.heated = self._heated(ras_from_image, size)
+
+    def _heated(self, ras_from_image: Matrix, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
+        """Where heat may appear: targets with their margin and the way that they move, and every guard."""
+        assert self._plan is not None and self._row is not None
+        index = np.indices(shape)[::-1].reshape(3, -1).astype(np.float64)
+        points = (ras_from_image[:3, :3] @ index).T + ras_from_image[:3, 3]
+        heated = np.zeros(points.shape[0], np.bool_)
+        for target in self._plan.targets:
+            reach = target.margin_mm + self._row.heated_reach_mm
+            if target.structure is None:
+                heated |= ((points - target.center_mm) ** 2).sum(axis=1) <= reach**2
+            else:
+                heated |= self._plan.structure(target.structure).signed_distance_mm(points) <= reach
+        for mask in self._masks.values():
+            heated |= mask.ravel()
+        return heated.reshape(shape)
 
     def _facts(self, frame: ThermometryFrame) -> Facts:
         facts: Facts = {"state": frame.state, "reason": frame.reason, "valid_share": frame.valid_share}
+        facts["untracked_share"] = frame.untracked_share
         if frame.valid.any():
             facts["max_c"] = float(frame.temperature_c[frame.valid].max())
             facts["mean_sigma_c"] = float(frame.sigma_c[frame.valid].mean())

@@ -16,6 +16,7 @@ STATES: dict[str, tuple[Quality, str]] = {
     "ok": (Quality.OK, ""),
     "acquiring_reference": (Quality.MISSING, "acquiring reference"),
     "shape_changed": (Quality.INVALID, "image shape differs from the reference: take a new reference"),
+    "plane_moved": (Quality.INVALID, "slices lie elsewhere than the reference: take a new reference"),
     "echo_time_changed": (Quality.INVALID, "echo time differs from the plan: temperature would be wrong"),
     "field_changed": (Quality.INVALID, "imaging frequency differs from the plan: temperature would be wrong"),
     "time_not_rising": (Quality.INVALID, "acquisition time does not rise"),
@@ -84,7 +85,9 @@ class ThermometryFrame:
     """Temperature and dose of one frame; arrays are [slice, row, column] and never change afterwards.
 
     `temperature_c` (degC, float32) is NaN and `sigma_c` infinite where a voxel has no signal;
-    `valid` says where a temperature may be shown (sigma within the display limit). `drift_c` are
+    `valid` says where a temperature may be shown (tissue with a continuous track and sigma within the
+    display limit); a voxel whose unwrapping is not trusted has infinite sigma, and `untracked_share` of
+    the tissue is such. `drift_c` are
     the coefficients of the drift that was removed.
     """
 
@@ -99,6 +102,7 @@ class ThermometryFrame:
     shared_error: SharedError
     missed_frames_max: int
     valid_share: float = 0.0
+    untracked_share: float = 0.0
     noise: float = 0.0
     drift_c: tuple[float, ...] = ()
     warnings: tuple[str, ...] = ()

@@ -17,11 +17,13 @@ from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.noise import measure_noise
 from guidance.thermometry.plain import MISSED_MASK, PassInputs, PassOutputs
 from guidance.thermometry.settings import ThermometrySettings
+from guidance.thermometry.trust import TrackTrust
 
 Complex = NDArray[np.complexfloating[Any, Any]]
 Map = NDArray[np.float32]
 FLOOR_SHARE = 1e-3  # of the largest magnitude: below this there is no signal at all
 RE_ZERO_LIMIT_C = 1.0
+PLACE_TOLERANCE_MM = 0.05
 
 
 class ThermometryPipeline:
@@ -56,6 +58,8 @@ class ThermometryPipeline:
         self._floor = 0.0
         self._drift: tuple[float, ...] = NO_DRIFT
         self._sample: DriftSample | None = None
+        self._trust: TrackTrust | None = None
+        self._place: NDArray[np.float64] | None = None
         self._pixels: list[Complex] = []
         self._seen_s = -math.inf
         self._tracks: tuple[Map, Map] | None = None  # temperatures of the last two frames, gaps filled
@@ -71,15 +75,18 @@ class ThermometryPipeline:
         *,
         echo_times_s: Sequence[float] | None = None,
         field_t: float | None = None,
+        place: NDArray[np.float64] | None = None,
     ) -> ThermometryFrame:
         """Take one frame acquired at `time_s`; `echo_times_s` and `field_t` as the scanner tagged it (None = unsaid).
+
+        `place` (4, 4) is where the slices lie; a frame elsewhere than the reference has no temperature.
 
         Raises ValueError for real pixels, a number of echoes that the settings do not have, or a
         wrong number of axes; everything else that is wrong becomes the state of the answer.
         """
         images = self._as_echoes(frame)
         self.number += 1
-        fault = self._arrival_fault(images, time_s, echo_times_s, field_t)
+        fault = self._place_fault(place) or self._arrival_fault(images, time_s, echo_times_s, field_t)
         if fault is not None:
             return self._nothing(time_s, fault)
         self._seen_s, self._pixels = time_s, images
@@ -123,6 +130,14 @@ class ThermometryPipeline:
                     f"a frame must be complex [slice, row, column] or [coil, ...], not {image.dtype} {image.shape}"
                 )
         return [np.asarray(image, dtype=np.complex64) for image in images]
+
+    def _place_fault(self, place: NDArray[np.float64] | None) -> Fault:
+        if place is None:
+            return None
+        if self._place is None or not (self._baselines or self._waiting):
+            self._place = place
+        moved = float(np.abs(place - self._place).max())
+        return ("plane_moved", f"{moved:.2f} mm") if moved > PLACE_TOLERANCE_MM else None
 
     def _arrival_fault(
         self, images: list[Complex], time_s: float, echoes: Sequence[float] | None, field_t: float | None
@@ -171,6 +186,7 @@ class ThermometryPipeline:
         self._fit = self.tissue & ~self._heat
         region = self._fit if self.drift_region is None else self._fit & self.drift_region
         self._sample = DriftSample(region, self.settings.drift_order) if self.settings.drift_order >= 0 else None
+        self._trust = TrackTrust(self.tissue, self.settings.t0_c, self.settings.fastest_c_per_s)
         if self.dose is None or self.dose.dose_min.shape != tissue.shape:
             self.dose = DoseState.zero(tissue.shape)
             self._tracks = None
@@ -185,11 +201,13 @@ class ThermometryPipeline:
     def _measure(self, images: list[Complex], time_s: float) -> ThermometryFrame:
         given = self._given(images, time_s)
         found = fused_pass(given)
+        assert self._trust is not None, "the reference is not complete"
         fault = result_fault(self.settings, found, self._require_tissue())
         if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
             return self._nothing(time_s, fault)
-        last_c = given.last_c
-        track = found.temperature_c
+        trusted = self._trust.judge(given, found)
+        fault = result_fault(self.settings, found, self._require_tissue())
+        track, last_c = trusted.track_c, trusted.before_c
         if found.lost:  # a voxel that comes back is unwrapped towards what it was
             track = np.where(np.isnan(track), last_c, track)
         self._tracks = (track, last_c)
@@ -212,6 +230,7 @@ class ThermometryPipeline:
             valid_share=int(np.count_nonzero(found.valid & tissue)) / max(int(np.count_nonzero(tissue)), 1),
             noise=self._noise,
             drift_c=self._drift,
+            untracked_share=trusted.lost / max(int(np.count_nonzero(tissue)), 1),
             warnings=self._warnings(found, last_c),
         )
 

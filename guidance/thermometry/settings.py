@@ -34,6 +34,7 @@ class ThermometrySettings:
     noise: float | None = None
     valid_share_min: float = 0.8
     cooling_alarm_c: float | None = 5.0  # None where cold is meant: cryo, cooled tips
+    fastest_c_per_s: float = 10.0  # a step beyond what this allows and 8 sigma ends a voxel's track
     max_gap_s: float = 5.0
     missed_frames_max: int = 3
     slow_frame_s: float = 2.0
