@@ -46,7 +46,7 @@ class ThermometryDesk(Desk):
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """An answer: facts for the rules, numbers for the feeds, the volume for the views."""
         if result.failed:
-            self._guards.failed(self._scene.facts, result.now_ns)
+            self._guards.failed(self._scene.facts, self._stream, result.now_ns)
             return ()
         self._answered_ns = result.now_ns
         evidence.answer_age(self._scene.facts, self._scene.streams[self._stream], self._answered_ns, result.now_ns)

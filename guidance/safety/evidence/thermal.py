@@ -17,7 +17,13 @@ GUARD_FACTS = (
     "residual_heat_c",
 )
 ROLE_FACTS = {"unheated": "reference_drift_c", "near_field": "near_field_dose_cem43_min", "target": "boiling_c"}
-STREAM_FACTS = ("thermometry_valid_share", "frames_repeated", "thermometry_mismatch", "signal_void")
+STREAM_FACTS = (
+    "thermometry_valid_share",
+    "guard_unseen_frames",
+    "frames_repeated",
+    "thermometry_mismatch",
+    "signal_void",
+)
 FRAME_FACTS = (*GUARD_FACTS, *ROLE_FACTS.values(), *STREAM_FACTS, "thermometry_answer_periods")
 NO_TEMPERATURE_C = -273.15
 # What the state of a frame says beyond "no temperature": fact -> states
@@ -72,14 +78,20 @@ class GuardMemory:
         facts.set("frames_repeated", stream, Fact(float(self._repeated), at_ns))
         for name, states in STATES.items():
             facts.set(name, stream, Fact(float(state in states), at_ns))
-        facts.set("thermometry_valid_share", stream, Fact(_number(result, "valid_share"), at_ns, proven))
+        facts.set("thermometry_valid_share", stream, Fact(_number(result, "valid_share"), at_ns))
+        self._see(facts, stream, proven, at_ns)
         for guard in self._limits_c:
             self._guard(facts, guard, result, proven and bool(result.get(f"{guard}.known")), at_ns)
 
-    def failed(self, facts: Facts, at_ns: int) -> None:
-        """A frame that could not be computed: every guard is unseen."""
+    def failed(self, facts: Facts, stream: str, at_ns: int) -> None:
+        """A frame that could not be computed: nothing is seen."""
+        self._see(facts, stream, False, at_ns)
         for guard in self._limits_c:
             self._guard(facts, guard, {}, False, at_ns)
+
+    def _see(self, facts: Facts, subject: str, known: bool, at_ns: int) -> None:
+        self._unseen[subject] = 0 if known else self._unseen.get(subject, 0) + 1
+        facts.set("guard_unseen_frames", subject, Fact(float(self._unseen[subject]), at_ns))
 
     def _guard(self, facts: Facts, guard: str, result: Scalars, known: bool, at_ns: int) -> None:
         limit = self._limits_c[guard]
@@ -88,7 +100,7 @@ class GuardMemory:
         last = self._last.get(guard)
         twice = min(voxel, last.voxel_c) if last else NO_TEMPERATURE_C
         rate = abs(mean - last.mean_c) / max((at_ns - last.at_ns) / 1e9, 1e-3) if last else 0.0
-        self._unseen[guard] = 0 if known else self._unseen.get(guard, 0) + 1
+        self._see(facts, guard, known, at_ns)
         if known:
             self._last[guard] = _Last(voxel, mean, at_ns)
         rows = {
@@ -96,7 +108,6 @@ class GuardMemory:
             "hot_voxel_twice_c": Fact(twice, at_ns, known, limit),
             "hot_voxel_excess_c": Fact(voxel - limit, at_ns, known),
             "guard_dose_cem43_min": Fact(dose, at_ns, known, self._limits_dose[guard]),
-            "guard_unseen_frames": Fact(float(self._unseen[guard]), at_ns),
             "heat_rate_c_per_s": Fact(rate, at_ns, known),
             "residual_heat_c": Fact(mean - self._t0_c, at_ns, known),
         }
