@@ -4,7 +4,7 @@ from collections import Counter
 
 from guidance.errors import SettingsError
 from guidance.safety.limits import Limits
-from guidance.safety.rules import devices, motion, network, operator, plan, process, thermal, tracking
+from guidance.safety.rules import devices, motion, navigation, network, operator, plan, process, thermal, tracking
 from guidance.safety.rules.row import ALWAYS, ARMED, ENERGY, Compare, Reaction, Rule
 
 __all__ = ["ALWAYS", "ARMED", "ENERGY", "RULES", "Compare", "Reaction", "Rule", "check_rules"]
@@ -13,6 +13,7 @@ RULES: tuple[Rule, ...] = (
     *thermal.RULES,
     *motion.RULES,
     *tracking.RULES,
+    *navigation.RULES,
     *plan.RULES,
     *network.RULES,
     *process.RULES,
