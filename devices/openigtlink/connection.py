@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Of the kernel, per peer. Left to itself it grows to megabytes: then an image is copied in whole before the peer
 # reads its first byte, which took a third longer, and each peer that never reads would hold that much.
 SEND_BUFFER_BYTES = 256 * 1024
+GONE = "gone before it was let in"
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2))  # a dead machine is seen in 3 s
 
 
@@ -46,6 +47,11 @@ class Connection(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        address = transport.get_extra_info("peername")
+        if address is None:  # reset before it was accepted
+            self.close(GONE)
+            self.link.never_met(self)
+            return
         self._transport.set_write_buffer_limits(high=0)
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -56,7 +62,7 @@ class Connection(asyncio.BufferedProtocol):
             for name, value in (*_KEEP_ALIVE, ("TCP_USER_TIMEOUT", unheard_ms)):
                 if hasattr(socket, name):
                     sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-        host, port = transport.get_extra_info("peername")[:2]
+        host, port = address[:2]
         self.peer = f"{host}:{port}"
         self.link.connected(self, host)
 

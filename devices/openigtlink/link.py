@@ -219,15 +219,15 @@ class OpenIGTLinkLink:
             return
         for packet in packets:
             if packet.newest_only and packet.size > _LARGE and not self._fits(packet.size):
-                self._drop(connection, name, 1, "too many bytes in flight")
+                self._drop(connection, name, packet, "too many bytes in flight")
                 continue
             replaced = connection.offer(packet, urgent)
             if not replaced:
                 continue
             if replaced > 0:
-                self._drop(connection, name, replaced, "replaced by a newer one for a slow peer")
+                self._drop(connection, name, packet, "replaced by a newer one for a slow peer")
             else:
-                self._drop(connection, name, 1, "send queue full")
+                self._drop(connection, name, packet, "send queue full")
                 if not packet.newest_only:
                     connection.close(f"send queue over {self.settings.queue_bytes} bytes")
 
@@ -273,6 +273,10 @@ class OpenIGTLinkLink:
         for (subject, name), message in self._latest.items():
             if subject == "ALERT" and isinstance(message, Alert) and message.state != "cleared":
                 self._offer(connection, name, self._pack(message, connection.version), True)
+
+    def never_met(self, connection: Connection) -> None:
+        """A peer was gone before anything could be said."""
+        self.counters.closed[connection.reason] = self.counters.closed.get(connection.reason, 0) + 1
 
     def disconnected(self, connection: Connection, unsent: int) -> None:
         """A peer has gone; `unsent` packets with it."""
@@ -349,11 +353,12 @@ class OpenIGTLinkLink:
 
     # --- losses, deadlines, reconnection
 
-    def _drop(self, connection: Connection, name: str, count: int, reason: str) -> None:
-        connection.counters.dropped += count
-        connection.counters.outgoing_stream(name).dropped += count
-        self.counters.dropped += count
-        self._losses[(name, reason)] += count
+    def _drop(self, connection: Connection, name: str, packet: Packet, reason: str) -> None:
+        """Count a packet, or the one of its stream that it replaced."""
+        connection.counters.dropped += 1
+        connection.counters.outgoing_stream(packet.stream).dropped += 1
+        self.counters.dropped += 1
+        self._losses[(name, reason)] += 1
 
     def _lose(self, name: str, count: int, reason: str) -> None:
         self.counters.dropped += count
@@ -378,14 +383,17 @@ class OpenIGTLinkLink:
             due = loop.time() + _HOUSEKEEPING_S
             await asyncio.sleep(_HOUSEKEEPING_S)
             late_s = loop.time() - due
-            for connection in list(self._connections):
-                if late_s > _HOUSEKEEPING_S:
-                    connection.forgive(late_s)
-                if reason := connection.overdue():
-                    connection.close(reason)
+            self._look_after_peers(late_s)
             if loop.time() >= report_at:
                 report_at = loop.time() + _REPORT_S
                 self._report_losses()
+
+    def _look_after_peers(self, late_s: float) -> None:
+        for connection in list(self._connections):
+            if late_s > _HOUSEKEEPING_S:
+                connection.forgive(late_s)
+            if reason := connection.overdue():
+                connection.close(reason)
 
     async def _keep_connected(self) -> None:
         settings = self.settings

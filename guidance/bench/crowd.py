@@ -37,6 +37,7 @@ class Client(asyncio.BufferedProtocol):
     """One client that reads as fast as it can."""
 
     def __init__(self, slow: bool, late_ns: list[int]) -> None:
+        self.name = ""
         self.counts: dict[str, int] = {}
         self.ended = ""
         self._slow, self._late_ns = slow, late_ns
@@ -46,6 +47,7 @@ class Client(asyncio.BufferedProtocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        self.name = ":".join(map(str, transport.get_extra_info("sockname")[:2]))
         if self._slow:
             self._transport.write(ASK)
             self._speak()
@@ -97,6 +99,7 @@ async def crowd(port: int, slow: int, full: int, stuck: int, seconds: float) -> 
     found = {
         "slow": [client.counts for client in clients[:slow]],
         "full": [client.counts for client in clients[slow:]],
+        "names": [client.name for client in clients],
         "ended": [client.ended for client in clients if client.ended],
         "late_ms": [round(ns / 1e6, 4) for ns in late_ns],
     }

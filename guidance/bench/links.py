@@ -12,7 +12,7 @@ import socket
 import statistics
 import struct
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any
@@ -40,6 +40,20 @@ class Served:
     queued_bytes: int = 0
     grown_mib: float = 0.0
     link: dict[str, Any] = field(default_factory=dict)
+
+    def uncounted(self) -> list[str]:
+        """Where what the link says it sent to a peer is not what that peer got, by type."""
+        sent: dict[tuple[str, str], int] = {}
+        for row in self.link["streams"]:
+            if row["direction"] == "out" and row["count"]:
+                key = (row["peer"], row["name"].partition("/")[0])
+                sent[key] = sent.get(key, 0) + row["count"]
+        faults = []
+        for peer, counts in zip(self.report["names"], (*self.report["slow"], *self.report["full"]), strict=True):
+            told = {kind: count for (name, kind), count in sent.items() if name == peer}
+            if told != counts:
+                faults.append(f"{peer}: told {told}, got {counts}")
+        return faults
 
 
 @contextlib.asynccontextmanager
@@ -90,8 +104,10 @@ async def speak(link: OpenIGTLinkLink, ended: asyncio.Event) -> int:
     return alerts
 
 
-async def serve(slow: int, full: int, stuck: int, seconds: float) -> Served:
-    """Serve one crowd; stuck readers are kept, to see what they cost."""
+async def serve(
+    slow: int, full: int, stuck: int, seconds: float, sample: Callable[[OpenIGTLinkLink], None] | None = None
+) -> Served:
+    """Serve one crowd; stuck readers are kept, to see what they cost. `sample` is called once a second."""
     async with listening(write_stall_s=3600.0) as (link, _):
         process = psutil.Process()
         before = process.memory_info().rss
@@ -101,16 +117,23 @@ async def serve(slow: int, full: int, stuck: int, seconds: float) -> Served:
         )
         assert crowd.stdout is not None
         await crowd.stdout.readline()
+        while len(link.peers) < slow + full + stuck:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
         ended = asyncio.Event()
         speaking = asyncio.create_task(speak(link, ended))
-        await asyncio.sleep(seconds * 0.8)
-        row = link.describe()
+        for _ in range(int(seconds)):
+            if sample is not None:
+                sample(link)
+            await asyncio.sleep(0.8)
+        queued_bytes = link.describe()["queued_bytes"]
         ended.set()
         alerts = await speaking
+        await asyncio.sleep(min(0.1 * seconds, 2.0))
+        row = link.describe()
         report = json.loads(await crowd.stdout.readline())
         await crowd.wait()
         grown = (process.memory_info().rss - before) / 2**20
-        return Served(report, alerts, row["queued_bytes"], grown, dict(row))
+        return Served(report, alerts, queued_bytes, grown, dict(row))
 
 
 async def seen(count: int) -> list[float]:
