@@ -62,6 +62,23 @@ class Points(Message, frozen=True, kw_only=True, tag="points", eq=False):
     positions_mm: NDArray[np.float64]
 
 
+class Paths(Message, frozen=True, kw_only=True, tag="paths", eq=False):
+    """Named straight paths: `ends_mm` (N, 2, 3) entry and target in `frame`, `radii_mm` of their corridors."""
+
+    frame: str
+    labels: tuple[str, ...]
+    ends_mm: NDArray[np.float64]
+    radii_mm: tuple[float, ...]
+
+
+class Outlines(Message, frozen=True, kw_only=True, tag="outlines", eq=False):
+    """Polylines of one thing: `points_mm` (N, 3) in `frame`, of which each line takes the next of `counts` (M,)."""
+
+    frame: str
+    points_mm: NDArray[np.float64]
+    counts: NDArray[np.int32]
+
+
 class Status(Message, frozen=True, kw_only=True, tag="status", eq=False):
     """A device's status. `code` follows OpenIGTLink (1 = OK, 13 = not ready ...)."""
 
@@ -177,6 +194,8 @@ AnyMessage = (
     Pose
     | Image
     | Points
+    | Paths
+    | Outlines
     | Status
     | Text
     | Reading

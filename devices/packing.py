@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from devices.errors import RemoteProtocolError
-from devices.messages import AnyMessage, GuidedPose, Image, Overlay, Points, Pose
+from devices.messages import AnyMessage, GuidedPose, Image, Outlines, Overlay, Paths, Points, Pose
 
 Buffer = bytes | bytearray | memoryview
 Value = TypeVar("Value")
@@ -27,6 +27,8 @@ _FIELDS: dict[type, tuple[tuple[str, str, tuple[tuple[int | None, ...], ...]], .
         ("frame_from_image_mm", "f8", ((4, 4),)),
     ),
     Points: (("positions_mm", "f8", ((None, 3),)),),
+    Paths: (("ends_mm", "f8", ((None, 2, 3),)),),
+    Outlines: (("points_mm", "f8", ((None, 3),)), ("counts", "i4", ((None,),))),
     GuidedPose: (("ras_from_tool", "f8", ((4, 4),)),),
     Overlay: (("rgba", "u1", ((None, None, 4),)), ("ras_from_image_mm", "f8", ((4, 4),))),
 }
@@ -94,6 +96,10 @@ def check_arrays(message: AnyMessage) -> None:
             raise RemoteProtocolError(f"{field} of {message.name!r} has shape {array.shape}, not one of {shapes}")
     if isinstance(message, Points) and len(message.labels) != len(message.positions_mm):
         raise RemoteProtocolError(f"{message.name!r} has {len(message.labels)} labels for its points")
+    if isinstance(message, Paths) and not len(message.labels) == len(message.ends_mm) == len(message.radii_mm):
+        raise RemoteProtocolError(f"{message.name!r} has {len(message.labels)} labels for its paths")
+    if isinstance(message, Outlines) and int(message.counts.sum()) != len(message.points_mm):
+        raise RemoteProtocolError(f"{message.name!r} counts other points than its {len(message.points_mm)}")
 
 
 def _fits(shape: tuple[int, ...], pattern: tuple[int | None, ...]) -> bool:

@@ -7,6 +7,8 @@
 | Image | IMAGE, complex as 2 components | Status, Frame, Number, the image's tags |
 | Overlay | IMAGE of 4 components named like the view | Kind, Name, Status, Evidence as JSON |
 | Points | POINT | Frame |
+| Paths | TRAJ | Frame |
+| Outlines | POLYDATA, lines | Frame |
 | Status | STATUS | |
 | Text | STRING | |
 | Reading, Metrics | STRING with JSON, `type` = reading, metrics | |
@@ -38,7 +40,9 @@ from devices.messages import (
     Matrix,
     Message,
     Metrics,
+    Outlines,
     Overlay,
+    Paths,
     Points,
     Pose,
     Priority,
@@ -196,6 +200,34 @@ def _points(message: Points, version: int) -> list[b.Wire]:
     return [b.Point(elements=elements, **_common(message.name, message, version, {FRAME: message.frame}))]
 
 
+def _paths(message: Paths, version: int) -> list[b.Wire]:
+    elements = tuple(
+        b.TrajectoryElement(label, _triple(ends[0]), _triple(ends[1]), radius_mm=radius)
+        for label, ends, radius in zip(message.labels, message.ends_mm, message.radii_mm, strict=True)
+    )
+    return [b.Trajectory(elements=elements, **_common(message.name, message, version, {FRAME: message.frame}))]
+
+
+def _triple(point: Any) -> tuple[float, float, float]:
+    x, y, z = point.tolist()
+    return x, y, z
+
+
+def _outlines(message: Outlines, version: int) -> list[b.Wire]:
+    runs: list[int] = []
+    start = 0
+    for count in message.counts.tolist():
+        runs += [count, *range(start, start + count)]
+        start += count
+    none = np.zeros(0, np.uint32)
+    return [
+        b.PolyData(
+            points_mm=message.points_mm.astype(np.float32), vertices=none, lines=np.array(runs, np.uint32),
+            polygons=none, triangle_strips=none, **_common(message.name, message, version, {FRAME: message.frame}),
+        )
+    ]  # fmt: skip
+
+
 def _status(message: Status, version: int) -> list[b.Wire]:
     common = _common(message.name, message, version, {})
     return [
@@ -251,6 +283,8 @@ _TRANSLATE: dict[type[Any], Callable[[Any, int], list[b.Wire]]] = {
     Image: _image,
     Overlay: _overlay,
     Points: _points,
+    Paths: _paths,
+    Outlines: _outlines,
     Status: _status,
     Text: _text,
     Reading: _numbers,

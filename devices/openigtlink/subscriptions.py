@@ -1,6 +1,19 @@
 """What one peer asked for: STT_ and STP_ at their resolution. A state without I/O; times in loop seconds."""
 
-from devices.messages import AnyMessage, GuidedPose, Image, Metrics, Overlay, Points, Pose, Reading, Status, Text
+from devices.messages import (
+    AnyMessage,
+    GuidedPose,
+    Image,
+    Metrics,
+    Outlines,
+    Overlay,
+    Paths,
+    Points,
+    Pose,
+    Reading,
+    Status,
+    Text,
+)
 
 # The wire type that a peer subscribes to, by the message that feeds it.
 SUBJECT: dict[type, str] = {
@@ -9,6 +22,8 @@ SUBJECT: dict[type, str] = {
     Image: "IMAGE",
     Overlay: "IMAGE",
     Points: "POINT",
+    Paths: "TRAJ",
+    Outlines: "POLYDATA",
     Status: "STATUS",
     Text: "STRING",
     Reading: "STRING",

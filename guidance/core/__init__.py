@@ -10,10 +10,12 @@ from devices.messages import Acknowledgement, Command, Text
 from guidance.core.acts import ActDesk, answer
 from guidance.core.calibration import CalibrationDesk
 from guidance.core.devices import DeviceDesk
+from guidance.core.geometry import GeometryDesk
 from guidance.core.margins import MarginDesk
 from guidance.core.motion import MotionDesk
 from guidance.core.navigation import NavigationDesk
 from guidance.core.poses import PoseDesk
+from guidance.core.robots import RobotDesk
 from guidance.core.scene import Desk, Scene
 from guidance.core.thermometry import ThermometryDesk
 from guidance.core.views import ViewDesk
@@ -56,6 +58,8 @@ class Core:
         self.navigation = NavigationDesk(self.scene, self.poses)
         self.calibration = CalibrationDesk(self.scene, self.poses)
         self.margins = MarginDesk(self.scene, self.poses)
+        self.robots = RobotDesk(self.scene, self.devices)
+        self.geometry = GeometryDesk(self.scene, self.navigation)
         self.desks: tuple[Desk, ...] = (
             self.poses,
             self.thermometry,
@@ -65,6 +69,8 @@ class Core:
             self.navigation,
             self.watch,
             self.margins,
+            self.robots,
+            self.geometry,
             self.views,
         )
         self.texts: dict[tuple[str, str], str] = {}  # newest text of each (link, name), e.g. consumers' reports

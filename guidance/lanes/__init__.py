@@ -11,6 +11,7 @@ from guidance.errors import GuidanceError
 from guidance.events import Job, JobDone
 from guidance.lanes import verify
 from guidance.lanes.cine import CineShow
+from guidance.lanes.geometry import GeometryWork
 from guidance.lanes.guard import GuardWork, Result
 from guidance.lanes.motion import MotionWork, warm_motion
 from guidance.lanes.show import ShowWork
@@ -35,6 +36,7 @@ class Workbench:
             "frame": show.frame,
             "cine_frame": CineShow(settings, plan).frame,
             "planes": show.planes,
+            "geometry": GeometryWork(plan).geometry,
             "verify": verify.verify,
             "register": verify.register,
             "pivot": verify.pivot,
