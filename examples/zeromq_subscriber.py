@@ -1,8 +1,6 @@
-"""Prints every guided pose and metric of a room. Needs pyzmq, msgpack (or msgspec) and NumPy only.
+"""Prints every message of a room; framing: devices/zeromq/framing.py. Needs pyzmq, msgspec and NumPy only.
 
-    python examples/zeromq_subscriber.py tcp://127.0.0.1:5556 or-1
-
-The framing is documented in devices/zeromq/framing.py.
+python examples/zeromq_subscriber.py tcp://127.0.0.1:18960 or-1
 """
 
 import sys
@@ -11,10 +9,9 @@ import msgspec
 import numpy as np
 import zmq
 
-endpoint, room = sys.argv[1:]
 subscriber = zmq.Context.instance().socket(zmq.SUB)
-subscriber.connect(endpoint)
-subscriber.subscribe(f"room/{room}/")  # or a prefix: room/or-1/guided_pose/, room/or-1/image/
+subscriber.connect(sys.argv[1])
+subscriber.subscribe(f"room/{sys.argv[2]}/")  # or a prefix: room/or-1/guided_pose/, room/or-1/image/
 while True:
     topic, header, *arrays = subscriber.recv_multipart()
     message = msgspec.msgpack.decode(header)["message"]
