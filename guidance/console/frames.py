@@ -29,6 +29,7 @@ class Layer(msgspec.Struct, frozen=True):
     scale: float = 1.0
     offset: float = 0.0
     missing: bool = False
+    white: float | None = None  # value to show as white: all but the brightest 0.2 % are darker
 
     def described(self) -> dict[str, Any]:
         """Its row in the header."""
@@ -39,6 +40,7 @@ class Layer(msgspec.Struct, frozen=True):
             "scale": self.scale,
             "offset": self.offset,
             "missing": MISSING if self.missing else None,
+            "white": self.white,
         }
 
 
@@ -58,10 +60,11 @@ def quantised(
 
 def grey(name: str, values: NDArray[Any]) -> Layer:
     """A grey picture: integers as they are, everything else scaled to 16 bits by its brightest value."""
-    if values.dtype == np.uint8 or values.dtype == np.uint16:
-        return Layer(name, np.ascontiguousarray(values))
+    white = float(np.percentile(values[..., ::4, ::4], 99.8)) or 1.0
+    if values.dtype == np.uint8:
+        return Layer(name, np.ascontiguousarray(values), white=white)
     brightest = float(values.max(initial=0.0)) or 1.0
-    return quantised(name, values, "", brightest / (MISSING - 1), 0.0)
+    return msgspec.structs.replace(quantised(name, values, "", brightest / (MISSING - 1), 0.0), white=white)
 
 
 def pack(header: dict[str, Any], layers: Iterable[Layer]) -> bytes:

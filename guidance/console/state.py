@@ -19,7 +19,7 @@ from guidance.service.room import Room
 KEPT_S = 120.0
 HISTORY_NS = 200_000_000
 _DONE = {
-    Reaction.WARN: "shown as not live",
+    Reaction.WARN: "told, nothing switched",
     Reaction.BLOCK: "arming blocked",
     Reaction.HOLD: "energy held off",
     Reaction.STOP: "STOP sent",

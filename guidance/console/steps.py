@@ -52,7 +52,7 @@ def preconditions(core: Core, now_ns: int) -> list[dict[str, Any]]:
                     "value": fact.value if fact is not None and known else None,
                     "limit": core.judge.limit_of(rule, fact),
                     "compare": rule.compare.value,
-                    "age_ms": (now_ns - fact.at_ns) / 1e6 if fact is not None else None,
+                    "age_ms": (now_ns - fact.at_ns) / 1e6 if fact is not None and fact.at_ns else None,
                     "ok": known and (rule.fact, subject) not in present,
                 },
             )

@@ -35,15 +35,20 @@ def hold_facts(facts: Any) -> dict[tuple[str, str], float]:
     return held
 
 
-async def obey(held: dict[tuple[str, str], float]) -> None:
-    """Lines from stdin until it closes."""
+async def obey(session: Session, held: dict[tuple[str, str], float]) -> None:
+    """Lines from stdin until it closes. A fact is set at once too: some are only measured when something happens."""
+    facts = session.core.scene.facts
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := (await reader.readline()).decode().split():
         if line[0] == "fact":
             held[line[1], line[2]] = float(line[3])
+            facts.set(line[1], line[2], Fact(float(line[3]), session.clock.now_ns()))
         else:
+            freed = list(held)
             held.clear()
+            for name, subject in freed:
+                facts.set(name, subject, Fact(0.0, session.clock.now_ns()))
 
 
 async def tell(session: Session, acts: Counter[str]) -> None:
@@ -77,7 +82,7 @@ async def main(procedure: str, seconds: float) -> None:
             session.room.watchers.append(lambda event, _: acts.update([event.verb] if isinstance(event, Act) else []))
             await session.all_live()
             print(f"console: {address}", flush=True)
-            work = [asyncio.create_task(obey(held)), asyncio.create_task(tell(session, acts))]
+            work = [asyncio.create_task(obey(session, held)), asyncio.create_task(tell(session, acts))]
             await session.run(seconds)
             for task in work:
                 task.cancel()

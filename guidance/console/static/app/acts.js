@@ -56,7 +56,7 @@ export function Drawer() {
       ${rows.map((r) => html`<tr key=${r.name + r.subject} class=${r.ok ? "" : "missing"}>
         <td>${r.name.replaceAll("_", " ")}</td><td>${r.subject}</td><td class="num">${shownValue(r.value)}</td>
         <td class="num">${r.compare === "above" ? "\u2264" : "\u2265"} ${shownValue(r.limit)}</td>
-        <td class="num">${typeof r.age_ms === "number" ? `${(r.age_ms / 1000).toFixed(2)}s` : "-"}</td>
+        <td class="num">${typeof r.age_ms === "number" ? `${(r.age_ms / 1000).toFixed(2)}s` : "fixed"}</td>
         <td class=${r.ok ? "word-ok" : "word-no"}>${r.ok ? "OK" : "MISSING"}</td></tr>`)}
     </tbody></table></div>
     ${prepared && prepared.reasons.length ? html`<div class="strong">${prepared.reasons.join("; ")}</div>` : ""}

@@ -33,7 +33,7 @@ function Banner({ alarm }) {
     <span class="edge"></span>
     <div><div class="shape"><${Shape} priority=${alarm.priority} /></div><div class="word">${word(alarm)}</div></div>
     <div class="lines">
-      <div class="line1 ${text.length > 38 ? "long" : ""}">
+      <div class="line1 ${text.length > 40 ? "long" : ""}">
         <span class="text">${text}</span><span class="since">since ${clock(nsToMs(alarm.first_ns))}</span>
       </div>
       <div class="line2">Done: ${alarm.done}${status(alarm) && ` - ${status(alarm)}`}. <b>Do: ${alarm.advice}.</b>${store.state.calling && ` Nobody answered: ${store.state.calling} is called.`}</div>

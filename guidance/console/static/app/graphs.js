@@ -73,6 +73,7 @@ function limits(rows) {
       ctx.fillStyle = css("--strong");
       ctx.font = `${0.875 * rem() * devicePixelRatio}px B612`;
       ctx.textAlign = "left";
+      ctx.textBaseline = "bottom";
       ctx.fillText(`limit ${r.limit}`, bbox.left + 4, y - 3);
     }
     ctx.restore();
@@ -117,7 +118,7 @@ export class Graph extends Component {
       scales: { x: { time: false, range: () => [-SPAN_S, 0] }, y: { range: (u, low, high) => this.range(low, high) } },
       axes: [
         { ...line, size: 1.3 * rem(), splits: () => [-60, -50, -40, -30, -20, -10, 0], values: (u, ticks) => ticks.map((t) => (t ? `${t}` : "now")) },
-        { ...line, size: 3 * rem() },
+        { ...line, size: 3 * rem(), space: 1.6 * rem() },
       ],
       series: [{}, ...this.rows.map((r) => ({ label: r.name, stroke: css(r.colour), width: rem() / 9, dash: r.dash, points: { show: false }, spanGaps: false }))],
       hooks: { drawClear: [bands], draw: [limits(this.rows)] },

@@ -59,7 +59,7 @@ export class LivePane {
       this.vectors.cross(px(a), 0.6, 0.15);
       const away = Math.abs(a[2]) > 1 ? ` ${Math.abs(a[2]).toFixed(0)} mm off plane` : " in plane";
       const [x, y] = px(a);
-      this.vectors.word(`${name}${away}`, x, y + this.vectors.rem, "tool");
+      this.vectors.word(`${name}${away}`, x + 5 * this.vectors.rem, y - 0.4 * this.vectors.rem, "tool");
     }
   }
 

@@ -3,7 +3,7 @@ import { html, render } from "/static/vendor/preact-htm.js";
 import { Acts, control, Drawer } from "./acts.js";
 import { AlarmList, AlarmRow, annunciate } from "./alarms.js";
 import { answerLease, beat, lapse, watchFrames } from "./beat.js";
-import { toggleTheme, watchKeys } from "./keys.js";
+import { watchKeys } from "./keys.js";
 import { connect, on, readToken } from "./link.js";
 import { ConnectionsPage, KeyCard, MissingList, PlanPage, VerifyPage } from "./pages.js";
 import { Numbers, Side, Status } from "./side.js";
@@ -28,7 +28,7 @@ function Steps() {
 function Control() {
   const { role, actor } = store.welcome;
   const holder = store.state ? store.state.control : "";
-  if (role !== "operator") return html`<span class="dim">${role === "viewer" ? "READ ONLY" : actor}${holder ? ` - ${holder}: CONTROL` : ""}</span>`;
+  if (role !== "operator") return html`<span class="dim">${role === "viewer" ? "READ ONLY" : actor}</span>`;
   return html`<button onClick=${control} disabled=${!store.live} aria-pressed=${inControl()}>${inControl() ? `${actor}: CONTROL` : holder ? `${holder}: CONTROL` : "TAKE CONTROL"}</button>`;
 }
 
@@ -39,7 +39,6 @@ function Header() {
     <span class="what" title=${title}><b class="strong">${title}</b> ${room}</span><span class="hash">plan ${plan ? plan.sha256.slice(0, 8) : "none"}</span>
     ${store.keysOff && html`<span class="keys-off">KEYS OFF, click</span>`}
     <${Steps} /><${Control} />
-    <button onClick=${toggleTheme} aria-label="light or dark">${store.theme}</button>
     <button onClick=${() => set({ open: store.open === "keys" ? "" : "keys" })} aria-label="keys">?</button>
     <span class="clock">${store.live ? clock(serviceMs()) : "--:--:--"}</span>
   </header>`;

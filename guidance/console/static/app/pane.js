@@ -12,10 +12,10 @@ export const whites = new Map(); // stream -> value shown as white at the full w
 
 export function windowOf(frame, name) {
   const layer = frame.layers.magnitude;
-  const most = layer.type === "uint8" ? 255 : 65534 * layer.scale;
+  const most = layer.white;
   const white = whites.get(frame.stream);
   if (!white || most > 2 * white || most < white / 2) whites.set(frame.stream, most);
-  const { low = 0, high = layer.type === "uint8" ? 1 : 0.8 } = store.window[name] || {};
+  const { low = 0, high = 1 } = store.window[name] || {};
   const scale = layer.type === "uint8" ? 1 : layer.scale;
   const top = whites.get(frame.stream);
   return [low * top / scale, Math.max(high, low + 0.01) * top / scale];
@@ -106,7 +106,7 @@ export class Pane {
       if (norm(add(tip, store.crosshair, -1)) > 200) continue;
       this.vectors.line([at, px(hand)], "tool", { width: 2 });
       this.vectors.cross(at, 0.6, 0.15);
-      this.vectors.word(`${name} ${at[2] > 1 ? "behind " : at[2] < -1 ? "before " : ""}${Math.abs(at[2]) > 1 ? `${Math.abs(at[2]).toFixed(0)} mm` : ""}`, at[0], at[1] + this.vectors.rem, "tool");
+      this.vectors.word(`${name} ${at[2] > 1 ? "behind " : at[2] < -1 ? "before " : ""}${Math.abs(at[2]) > 1 ? `${Math.abs(at[2]).toFixed(0)} mm` : ""}`, at[0] + 4 * this.vectors.rem, at[1] - 1.1 * this.vectors.rem, "tool");
     }
   }
 

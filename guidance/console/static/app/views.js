@@ -76,7 +76,7 @@ export function placePoint() {
 
 function onPointer(pane, event) {
   const start = { x: event.clientX, y: event.clientY };
-  const window0 = store.window[pane instanceof LivePane ? pane.name : "volume"] || { low: 0, high: pane instanceof LivePane ? 1 : 0.8 };
+  const window0 = store.window[pane instanceof LivePane ? pane.name : "volume"] || { low: 0, high: 1 };
   const move = (e) => {
     const dx = e.clientX - start.x;
     const dy = e.clientY - start.y;
@@ -147,13 +147,13 @@ class Well extends Component {
         onDblClick=${() => set({ enlarged: store.enlarged === name ? "" : name })}
         onKeyDown=${(e) => { const way = { ArrowUp: -1, ArrowDown: 1 }[e.key]; if (way) { e.preventDefault(); this.pane.slice(way); drawAll(); } }}>
       <canvas class="raw"></canvas><canvas class="vectors"></canvas>
-      ${!frame && html`<div class="empty">${store.state && ms === undefined ? `no ${live ? name : "volume"} yet` : "waiting"}</div>`}
+      ${!frame && html`<div class="empty">${live || store.welcome.thermometry ? `no ${live ? name : "volume"} yet` : ""}</div>`}
       <div class="top"><b>${live ? `LIVE ${name}` : SHORT[name] || name}${!live && frame ? html` <span>${store.zoom.toFixed(1)}x ${LAYERS[store.layer].word}</span>` : ""}</b>
         <span class="age ${old ? "old" : ""}">${old ? `NOT LIVE ${(ms / 1000).toFixed(1)}s` : age(ms)}</span></div>
       ${letters && ["l", "r", "t", "b"].map((side, n) => html`<span class="letter ${side}">${letters[n]}</span>`)}
       <div class="readout">${this.pane ? this.pane.readout() : ""}</div>
       ${!live && this.pane && this.pane.last && html`<${ScaleBar} mm=${this.pane.last.mm * this.pane.last.width} base=${this.base} />`}
-      ${!live && name === "axial" && html`<${ColourBar} />`}
+      ${!live && name === "axial" && store.welcome.thermometry && html`<${ColourBar} />`}
       <div class="lapse pane">LAST ${last}</div>
     </div>`;
   }
@@ -193,9 +193,11 @@ export const liveNames = () => Object.entries(store.welcome.streams).filter(([, 
 
 export function Views({ only = null, extra = null }) {
   const live = liveNames();
-  const names = only || ["axial", "coronal", "sagittal", ...live.slice(0, 1)];
+  const planes = ["axial", "coronal", "sagittal"];
+  const first = !only && !store.welcome.thermometry && live.length > 0; // no volume: the live picture is the large one
+  const names = only || (first ? [live[0], ...planes] : [...planes, ...live.slice(0, 1)]);
   const shown = store.enlarged && names.includes(store.enlarged) ? [store.enlarged] : names;
-  return html`<section class="views ${shown.length === 1 && !extra ? "one" : ""}" aria-label="views">
+  return html`<section class="views ${shown.length === 1 && !extra ? "one" : ""} ${first && shown.length > 1 ? "live-first" : ""}" aria-label="views">
     ${shown.map((name) => html`<${Well} key=${name} name=${name} live=${live.includes(name)} />`)}
     ${!store.enlarged && extra}
     ${!store.enlarged && !extra && shown.length === 3 && html`<div class="well"><div class="empty">no live image stream in this room</div></div>`}
