@@ -12,7 +12,7 @@ from devices.messages import Command
 from devices.openigtlink import encode, to_wire
 from guidance.core import Core
 from guidance.core.devices import SUPERVISOR
-from guidance.events import AnyEvent, Effect, LinkChange, Tick
+from guidance.events import AnyEvent, Effect, Health, LinkChange, Tick
 from guidance.safety.phases import Phase
 from guidance.safety.stops import Stoppable
 from guidance.service.room import Room
@@ -97,8 +97,9 @@ class Lifeline:
                 return
             self._heard_s = time.monotonic()
             message = json.loads(data)
-            if "stopped" in message:
-                self._room.act("STOP", SUPERVISOR, reason=message["stopped"])
+            if "stops" in message:
+                facts = {"supervisor_stops": float(message["stops"])}
+                self._room.handle(Health(now_ns=self._room.clock.now_ns(), source=SUPERVISOR, facts=facts))
 
     def _lose(self, reason: str) -> None:
         self._ended = True

@@ -214,9 +214,10 @@ class Supervisor:
             self._say({"beat": now_s})
         if self._armed and not self._hung_s and now_s - self._beat_s > LIMIT_S:
             self._hung_s = now_s
-            self._say({"stopped": "the service was hung"})
+            self._say({"stops": 1})
             self._stop("the service hangs", now_s)
         elif self._hung_s and heard and now_s - self._beat_s <= LIMIT_S and all(c.settled for c in self._carriers):
+            self._say({"stops": 0})  # the condition is over; its alarm stays until a person resets it
             self._tell({"supervisor": "the service is back", "hung_ms": round(1e3 * (now_s - self._hung_s), 1)})
             self._hung_s = 0.0
             self._carriers = []

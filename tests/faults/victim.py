@@ -54,7 +54,7 @@ async def main(port: int, delivery: str) -> None:
     while not ended.is_set():
         for verb in ("ACKNOWLEDGE", "RESET", "ARM", "START"):
             if not told and room.core.treatment.phase is not Phase.TREATING:
-                room.act(verb, "operator")
+                room.act(verb, "operator", **(room.core.treatment.shown() if verb == "START" else {}))
                 await asyncio.sleep(0.02)
         if room.core.treatment.phase is Phase.TREATING and not told:
             told = True

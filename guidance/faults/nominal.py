@@ -1,0 +1,87 @@
+"""Nominal treatment for hours of virtual time, without faults: nothing may stop or hold, and few alarms sound."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from devices.messages import Alert, Command
+from guidance.core import Core
+from guidance.events import Act, AnyEvent, Effect, Send
+from guidance.load import config_file, load_room
+from guidance.safety.phases import Phase
+from guidance.trial import EPOCH_NS, build_peers
+from guidance.units import NS_PER_S
+from guidance.virtual import VirtualRoom
+
+TREAT_S, REST_S = 12, 20
+STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
+
+
+class Nominal:
+    """A watcher that counts STOPs, HOLDs and alarms; and the operator who treats, rests and treats again."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._since_s = 0
+        self.counts: Counter[str] = Counter()
+        self.alarms: Counter[str] = Counter()
+        self.refused: Counter[str] = Counter()
+        self.treated_s = 0
+
+    def __call__(self, event: AnyEvent, effects: Sequence[Effect]) -> None:
+        """See one step."""
+        for effect in effects:
+            if not isinstance(effect, Send):
+                continue
+            message = effect.message
+            if isinstance(message, Alert) and message.state == "active":
+                self.alarms[message.name] += 1
+                self.counts[message.reaction] += 1
+            elif isinstance(message, Command) and message.verb == "STOP":
+                self.counts["STOP sent"] += 1
+
+    def act(self, room: VirtualRoom, second: int) -> None:
+        """What the operator does in this second."""
+        phase = self._core.treatment.phase
+        self.treated_s += phase is Phase.TREATING
+        due = {Phase.TREATING: TREAT_S, Phase.IDLE: REST_S}.get(phase, 1)
+        if second - self._since_s < due:
+            return
+        verb = "FINISH" if phase in (Phase.TREATING, Phase.HOLD) else STEP[phase]
+        for word in ("ACKNOWLEDGE", verb):
+            values = self._core.treatment.shown() if word == "START" else {}
+            room.take(Act(now_ns=room.now_ns, verb=word, actor="operator", values={**values}))
+        if self._core.treatment.phase is not phase:
+            self._since_s = second
+        for reason in self._core.last_verdict.reasons:
+            self.refused[reason] += 1
+
+
+def run_nominal(procedure: str, hours: float, seed: int) -> dict[str, Any]:
+    """So many hours of `procedure`; counts, and how fast it went."""
+    settings, plan, limits = load_room(config_file("procedures", procedure))
+    simulated = build_peers(procedure, seed, EPOCH_NS)
+    core = Core(settings, plan, limits)
+    room = VirtualRoom(core, simulated.peers, EPOCH_NS)
+    nominal = Nominal(core)
+    room.watchers.append(nominal)
+    began = time.perf_counter()
+    for second in range(round(hours * 3600)):
+        room.run_until(EPOCH_NS + second * NS_PER_S)
+        nominal.act(room, second)
+    wall_s = time.perf_counter() - began
+    alarms, holds, stops = sum(nominal.alarms.values()), nominal.counts["HOLD"], nominal.counts["STOP"]
+    return {
+        "procedure": procedure,
+        "seed": seed,
+        "hours": hours,
+        "treated_h": round(nominal.treated_s / 3600, 3),
+        "stops": stops,
+        "holds_per_h": round(holds / hours, 3),
+        "alarms_per_h": round(alarms / hours, 3),
+        "alarms": dict(nominal.alarms),
+        "refused": dict(nominal.refused.most_common(5)),
+        "hours_per_minute": round(hours / max(wall_s / 60, 1e-9), 2),
+        "ok": not stops and holds <= hours and alarms <= 6 * hours,
+    }

@@ -1,0 +1,274 @@
+"""Oracles: what must have happened, computed from what was measured and from nothing else.
+
+Each oracle is a row of `ORACLES`: it reads a `Trace` and yields `Expectation`s with the moment of the first
+evidence (or of the missed deadline) and the bound of docs/safety.md. None of them calls the judge's code.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+
+from guidance.faults.trace import Answer, Sample, Trace
+
+ENERGY = frozenset({"TREATING", "HOLD"})
+ARMED = frozenset({"READY", "TREATING", "HOLD"})
+ALWAYS = frozenset({"IDLE", "READY", "TREATING", "HOLD", "STOPPED"})
+GRACE_NS = 25_000_000  # a tick and a transport: what ends within it may or may not be seen
+ENERGY_ROLE = "therapy"  # link id of the energy device
+SPEED_MM_PER_S = 3000.0
+MS = 1_000_000
+
+
+class Expectation(msgspec.Struct, frozen=True):
+    """By `since_ns` + `bound_ms` the rule must have spoken and the device must have been told `effect`.
+
+    `optional`: the evidence is so near to the limit that either is right.
+    """
+
+    hazard: str
+    rule: str
+    subject: str
+    since_ns: int
+    bound_ms: float
+    effect: str  # STOP | HOLD | ALERT | NOT_LIVE
+    phases: frozenset[str]
+    optional: bool = False
+    ripe_ns: int = 0  # when the evidence was complete; 0 = at once
+
+
+Limits = Mapping[str, float]
+Oracle = Callable[[Trace, Limits, int], Iterator[Expectation]]
+
+
+def stale_thermometry(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """T2: no frame within 1.5 periods and jitter: HOLD; within 3: STOP."""
+    period = trace.period_ns
+    for now, following in pairwise([*(frame.at_ns for frame in trace.frames), until_ns]):
+        for rule, key, nominal, effect, phases in (
+            ("T2", "thermometry_hold_periods", 1.5, "HOLD", ARMED),
+            ("T2s", "thermometry_stop_periods", 3.0, "STOP", ENERGY),
+        ):
+            over = now + round(limits[key] * period)
+            if following <= over:
+                continue
+            yield Expectation(
+                "T2", rule, trace.thermometry, now + round(nominal * period), 100.0, effect, phases,
+                optional=following <= over + GRACE_NS, ripe_ns=over,
+            )  # fmt: skip
+
+
+def frozen_frames(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """T3: number or time not rising in two frames in a row; T3p: the same picture in two frames in a row."""
+    number = device = -1
+    pixels = b""
+    stuck: dict[str, list[int]] = {"T3": [], "T3p": []}
+    for frame in trace.frames:
+        same = {"T3": frame.number <= number or frame.device_ns <= device, "T3p": frame.pixels == pixels}
+        for rule, times in stuck.items():
+            times[:] = [*times, frame.at_ns] if same[rule] else []
+            if times:
+                bound_ms = (2 * trace.period_ns) / 1e6 + 50.0
+                optional = len(times) == 1
+                yield Expectation(
+                    "T3", rule, trace.thermometry, times[0], bound_ms, "STOP", ENERGY, optional, times[-1]
+                )
+        number, device, pixels = max(number, frame.number), max(device, frame.device_ns), frame.pixels
+
+
+def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """T1, T1v, T1x, T1d: what thermometry said of each guard against its limit."""
+    bound_ms = trace.period_ns / 1e6 + 50.0
+    last_voxel: dict[str, float] = {}
+    for answer, guard in _guards(trace):
+        facts = answer.facts
+        if not facts.get(f"{guard}.known"):
+            continue
+        voxel = float(facts[f"{guard}.voxel_c"])
+        limit = limits["guard_temperature_c"]
+        over = {
+            "T1": float(facts[f"{guard}.region_c"]) - limit,
+            "T1v": min(voxel, last_voxel.get(guard, -273.15)) - limit,
+            "T1x": voxel - limit - limits["guard_excess_c"],
+            "T1d": float(facts[f"{guard}.dose_upper_cem43_min"]) - limits["guard_dose_cem43_min"],
+        }
+        last_voxel[guard] = voxel
+        for rule, excess in over.items():
+            if excess > 0:
+                yield Expectation("T1", rule, guard, answer.frame_ns, bound_ms, "STOP", ALWAYS, False, answer.at_ns)
+
+
+def unseen_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """T1u, T1us: a guard without temperature: HOLD at the first frame, STOP at the third."""
+    period_ms = trace.period_ns / 1e6
+    unseen: dict[str, list[int]] = {}
+    for answer, guard in _guards(trace):
+        times = unseen.setdefault(guard, [])
+        times[:] = [] if answer.facts.get(f"{guard}.known") else [*times, answer.frame_ns]
+        if len(times) == 1:
+            yield Expectation("T1", "T1u", guard, times[0], period_ms + 50.0, "HOLD", ARMED, False, answer.at_ns)
+        elif times:
+            optional = len(times) == 2
+            since, bound_ms = times[0], 3 * period_ms + 50.0
+            yield Expectation("T1", "T1us", guard, since, bound_ms, "STOP", ENERGY, optional, answer.at_ns)
+
+
+def _guards(trace: Trace) -> Iterator[tuple[Answer, str]]:
+    """Every answer that thermometry gave, with every guard; what could not be computed knows no guard."""
+    for answer in trace.answers:
+        if answer.facts.get("state") != "baseline":
+            for guard in trace.guards:
+                yield answer, guard
+
+
+def few_valid(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """T4: too few voxels with a temperature: HOLD."""
+    bound_ms = trace.period_ns / 1e6 + 50.0
+    for answer in trace.answers:
+        share = answer.facts.get("valid_share")
+        if isinstance(share, float) and share < limits["thermometry_valid_share"] and _measured(answer):
+            yield Expectation(
+                "T4", "T4", trace.thermometry, answer.frame_ns, bound_ms, "HOLD", ARMED, False, answer.at_ns
+            )
+
+
+def _measured(answer: Answer) -> bool:
+    return answer.facts.get("state") in ("ok", "few_valid_voxels")
+
+
+def stale_tools(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """K1: no pose for longer than the stream's limit: told, and not shown as live."""
+    for stream, samples in trace.poses.items():
+        limit = trace.limits_ns[stream]
+        for now, following in pairwise([*(sample.at_ns for sample in samples), until_ns]):
+            if following > now + limit:
+                optional = following <= now + limit + GRACE_NS
+                since = now + limit
+                yield Expectation("K1", "K1", stream, since, 50.0, "ALERT", ALWAYS, optional)
+                if not optional:
+                    yield Expectation("K1", "K1", stream, since, 50.0, "NOT_LIVE", ALWAYS)
+
+
+def repeated_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """K2: a free tool whose pose repeats bit by bit ten times, and K2i: reported invalid for long."""
+    for stream, samples in trace.poses.items():
+        last: Sample | None = None
+        repeats = first_ns = invalid_ns = 0
+        told = False
+        for sample in samples:
+            if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
+                continue
+            if last is not None and np.array_equal(sample.matrix, last.matrix):
+                repeats += 1
+                first_ns = first_ns if repeats > 1 else sample.at_ns
+                if repeats > limits["pose_repeats"] and repeats - 1 <= limits["pose_repeats"]:
+                    since = max(first_ns, sample.at_ns - 200 * MS)
+                    yield Expectation("K2", "K2", stream, since, 250.0, "ALERT", ALWAYS)
+            else:
+                repeats = 0
+            last = sample
+            if sample.usable:
+                invalid_ns, told = 0, False
+            else:
+                invalid_ns = invalid_ns or sample.at_ns
+                over = sample.at_ns - invalid_ns - limits["pose_invalid_ms"] * MS
+                if over > GRACE_NS and not told:
+                    told = True
+                    yield Expectation("K2", "K2i", stream, invalid_ns, 250.0, "ALERT", ALWAYS)
+
+
+def _impossible(sample: Sample, last: Sample | None, period_ns: int) -> bool:
+    """Not finite, not orthonormal within 1e-3, mirrored, or faster than a hand from the last pose that was kept."""
+    rotation = sample.matrix[:3, :3]
+    if not np.all(np.isfinite(sample.matrix)):
+        return True
+    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) <= 0:
+        return True
+    if np.abs(sample.matrix[3] - (0.0, 0.0, 0.0, 1.0)).max() > 1e-9:
+        return True
+    if last is None or not last.usable:
+        return False
+    passed_s = max(sample.at_ns - last.at_ns, period_ns) / 1e9
+    return bool(np.linalg.norm(sample.matrix[:3, 3] - last.matrix[:3, 3]) > SPEED_MM_PER_S * passed_s)
+
+
+def impossible_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """K3: more impossible poses in a second than the limit: HOLD."""
+    for stream, samples in trace.poses.items():
+        last: Sample | None = None
+        bad: list[int] = []
+        over = False
+        for sample in samples:
+            if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
+                bad = [at for at in bad if sample.at_ns - at < 1_000_000_000] + [sample.at_ns]
+                if len(bad) > limits["impossible_poses_per_s"] and not over:
+                    over = True
+                    yield Expectation("K3", "K3", stream, sample.at_ns, 50.0, "HOLD", ALWAYS)
+                continue
+            over = over and len([at for at in bad if sample.at_ns - at < 1_000_000_000]) > 0
+            last = sample
+
+
+def lost_device(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """N1: the energy device's link down for longer than its limit while energy may flow: STOP."""
+    changes = [(at, up) for at, link, up in trace.links if link == ENERGY_ROLE]
+    for (at, up), (back, _) in pairwise([*changes, (until_ns, True)]):
+        over = at + round(limits["link_down_ms"] * MS)
+        if not up and back > over:
+            optional = back <= over + GRACE_NS
+            yield Expectation("N1", "N1", ENERGY_ROLE, at, 300.0, "STOP", ENERGY, optional, over)
+
+
+def silent_device(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """N1d: the energy device says nothing for three of its beats while energy may flow: STOP."""
+    limit = round(limits.get("device_silent_ms", 300.0) * MS)
+    for now, following in pairwise([*trace.readings, until_ns]):
+        if following > now + limit:
+            optional = following <= now + limit + GRACE_NS
+            yield Expectation("N1", "N1d", trace.device_stream, now + limit, 50.0, "STOP", ENERGY, optional)
+
+
+def broken_messages(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """N3: a link refused something: told."""
+    for at, link, reason in trace.losses:
+        if reason.startswith("rejected"):
+            yield Expectation("N3", "N3", link, at, 50.0, "ALERT", ALWAYS)
+
+
+def unconfirmed_stop(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """N2: a STOP that nobody confirmed for longer than its limit is told, and repeated meanwhile."""
+    first: dict[int, int] = {}
+    for said in trace.said:
+        if said.verb == "STOP":
+            first.setdefault(said.command_id, said.at_ns)
+    for command_id, at in first.items():
+        done = min((when for when, number in trace.confirmations if number == command_id), default=until_ns)
+        over = at + round(limits["stop_unconfirmed_ms"] * MS)
+        if done > over:
+            optional = done <= over + GRACE_NS
+            yield Expectation("N2", "N2", "Therapy", over, 50.0, "ALERT", ALWAYS, optional)
+
+
+def clock_step(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """C1: the wall clock moved against the clock that never steps."""
+    for (_, before), (at, after) in pairwise(trace.walls):
+        if abs(after - before) > limits["clock_step_ms"] * MS:
+            yield Expectation("C1", "C1", "clock", at, 1000.0, "ALERT", ALWAYS)
+
+
+ORACLES: tuple[Oracle, ...] = (
+    stale_thermometry,
+    frozen_frames,
+    heat,
+    unseen_guards,
+    few_valid,
+    stale_tools,
+    repeated_poses,
+    impossible_poses,
+    lost_device,
+    silent_device,
+    broken_messages,
+    unconfirmed_stop,
+    clock_step,
+)

@@ -1,0 +1,97 @@
+"""`guidance faults`: which campaign, over which seeds, and the table at the end."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from guidance.errors import GuidanceError
+from guidance.faults.process_run import run_process_cases
+from guidance.faults.score import Finding, Outcome, Table
+from guidance.faults.socket_run import run_socket_cases
+from guidance.faults.table import FAULTS
+from guidance.faults.virtual_run import PHASES, Case, draw, run_cases
+
+SHOWN = 20  # failing seeds that are told one by one
+Named = tuple[int, str, Outcome]  # (seed, what it was, outcome)
+
+
+class FaultError(GuidanceError):
+    """A campaign that cannot be run as asked."""
+
+
+def describe(case: Case) -> str:
+    """A case in words."""
+    phase, after_s = PHASES[case.place]
+    faults = ", ".join(
+        f"{FAULTS[index].name} at {start:.0f} ms" for index, start in zip(case.faults, case.starts_ms, strict=True)
+    )
+    return f"{phase} + {after_s:g} s: {faults}"
+
+
+def _virtual(seeds: Iterable[int], without: str) -> Iterable[Named]:
+    for case, outcome in run_cases(seeds, without):
+        yield case.seed, describe(case), outcome
+
+
+CAMPAIGNS: dict[str, Callable[[Iterable[int], str], Iterable[Named]]] = {
+    "A": _virtual,
+    "B": run_socket_cases,
+    "C": run_process_cases,
+}
+
+
+def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -> dict[str, Any]:
+    """Run it; `rows` for the JSON file, `ok` when nothing was missed and nothing stopped without reason."""
+    if which not in CAMPAIGNS:
+        raise FaultError(f"there is no campaign {which!r} (have {sorted(CAMPAIGNS)})")
+    table = Table()
+    failing: list[int] = []
+    for seed, words, outcome in CAMPAIGNS[which](seeds, without):
+        table.add(outcome)
+        wrong = [*map(_words, (row for row in outcome.findings if row.missed)), *_false(outcome)]
+        if wrong:
+            failing.append(seed)
+        if wrong and len(failing) <= SHOWN:
+            out.print(f"seed {seed} ({words}): {'; '.join(wrong)}", highlight=False)
+            again = f"guidance faults {which} --seed {seed}" + (f" --without {without}" if without else "")
+            out.print(f"  again: {again}", highlight=False)
+    _show(table, which, without, out)
+    return {
+        "campaign": which,
+        "cases": table.cases,
+        "without": without,
+        "missed": table.missed,
+        "false_stops": table.false_stops,
+        "failing_seeds": sorted(failing),
+        "rows": sorted(table.rows.values(), key=lambda row: str(row["id"])),
+        "ok": not table.missed and not table.false_stops,
+    }
+
+
+def _words(finding: Finding) -> str:
+    late = "never" if finding.late_ms is None else f"after {finding.late_ms:.0f} ms"
+    return f"{finding.rule} {finding.subject} {finding.effect} {late} (bound {finding.bound_ms:.0f} ms)"
+
+
+def _false(outcome: Outcome) -> list[str]:
+    return [f"false STOP by {reason}" for reason in outcome.false_stops]
+
+
+def _show(table: Table, which: str, without: str, out: Console) -> None:
+    title = f"campaign {which}, {table.cases} cases" + (f", without {without}" if without else "")
+    shown = RichTable(title=title)
+    for name in ("id", "injected", "missed", "false_stops", "worst_ms", "bound_ms"):
+        shown.add_column(name, justify="left" if name == "id" else "right")
+    for row in sorted(table.rows.values(), key=lambda row: str(row["id"])):
+        shown.add_row(*(str(value) for value in row.values()))
+    out.print(shown)
+
+
+def seeds_of(seeds: int, seed: int | None) -> Iterable[int]:
+    """The one that was asked for, or the first so many."""
+    return range(seeds) if seed is None else (seed,)
+
+
+__all__ = ["CAMPAIGNS", "FaultError", "describe", "draw", "run_campaign", "seeds_of"]

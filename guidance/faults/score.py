@@ -1,0 +1,153 @@
+"""Scoring: expectations against what was said on the wire, and the table at the end, a row a hazard."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from guidance.faults.oracle import GRACE_NS, MS, ORACLES, Expectation, Limits
+from guidance.faults.trace import Trace
+
+OFF = frozenset({"IDLE", "STOPPED", "HOLD", "READY"})  # phases without energy
+TOLD = frozenset({"active", "acknowledged", "latched"})
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One expectation and what became of it: `late_ms` from its evidence to what was asked; negative = before."""
+
+    hazard: str
+    rule: str
+    subject: str
+    effect: str
+    bound_ms: float
+    late_ms: float | None  # None = never
+    missed: bool
+
+
+class Outcome(msgspec.Struct):
+    """One case: its findings, and STOPs that nothing asked for."""
+
+    findings: list[Finding]
+    false_stops: list[str]  # reasons
+
+
+def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int) -> Outcome:
+    """Every oracle's expectations from `since_ns` on that could be met by `until_ns`."""
+    expected = [row for oracle in ORACLES for row in oracle(trace, limits, until_ns)]
+    expected = [row for row in expected if trace.phase_at(row.since_ns) in row.phases]
+    due = [row for row in _first(expected) if since_ns <= row.since_ns and row.since_ns + row.bound_ms * MS <= until_ns]
+    return Outcome([_check(trace, row) for row in due if not row.optional], _false_stops(trace, expected, since_ns))
+
+
+def _first(expected: Iterable[Expectation]) -> list[Expectation]:
+    """Of a condition that lasts, the first evidence: the same rule, subject and effect within a second is one."""
+    kept: dict[tuple[str, str, str, bool], int] = {}
+    out = []
+    for row in sorted(expected, key=lambda row: row.since_ns):
+        key = (row.rule, row.subject, row.effect, row.optional)
+        if row.since_ns - kept.get(key, -(10**18)) > 1000 * MS:
+            out.append(row)
+        kept[key] = row.since_ns
+    return out
+
+
+def _check(trace: Trace, row: Expectation) -> Finding:
+    deadline = row.since_ns + round(row.bound_ms * MS)
+    if row.effect == "NOT_LIVE":
+        lied = [at for at, tool, quality in trace.shown if tool == row.subject and quality == "ok" and at > deadline]
+        fresh = [sample.at_ns for sample in trace.poses[row.subject] if sample.at_ns > row.since_ns]
+        until = min(fresh, default=trace.now_ns)
+        wrong = [at for at in lied if at < until]
+        late = (max(wrong) - row.since_ns) / MS if wrong else 0.0
+        return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, late, bool(wrong))
+    told = _alert_ns(trace, f"{row.rule}.{row.subject}", row.since_ns)
+    acted = {"STOP": _stop_ns, "HOLD": _off_ns}.get(row.effect, lambda trace, since: since)(trace, row.since_ns)
+    ripe = max(row.since_ns, row.ripe_ns) + GRACE_NS
+    excused = trace.phase_at(ripe) not in row.phases
+    if told is None and acted is not None and acted <= deadline and excused and row.effect != "ALERT":
+        told = acted  # another rule took the room out of the phases in which this one speaks
+    if told is None or acted is None:
+        return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, None, True)
+    late = (max(told, acted) - row.since_ns) / MS
+    return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, late, max(told, acted) > deadline)
+
+
+def _alert_ns(trace: Trace, name: str, since_ns: int) -> int | None:
+    """When the alert was first told after `since_ns`; `since_ns` where it already stood."""
+    standing = False
+    for at, told, state in trace.alerts:
+        if told != name:
+            continue
+        if at < since_ns:
+            standing = state in TOLD
+        elif state in TOLD:
+            return since_ns if standing else at
+    return since_ns if standing else None
+
+
+def _stop_ns(trace: Trace, since_ns: int) -> int | None:
+    if trace.phase_at(since_ns) == "STOPPED":
+        return since_ns
+    return next((said.at_ns for said in trace.said if said.at_ns >= since_ns and said.verb == "STOP"), None)
+
+
+def _off_ns(trace: Trace, since_ns: int) -> int | None:
+    if trace.phase_at(since_ns) in OFF:
+        return since_ns
+    stops = (
+        said.at_ns
+        for said in trace.said
+        if said.at_ns >= since_ns and (said.verb in ("STOP", "HOLD") or (said.verb == "PERMIT" and not said.permit))
+    )
+    return next(stops, None)
+
+
+def _false_stops(trace: Trace, expected: list[Expectation], since_ns: int) -> list[str]:
+    """First sendings of STOP that no expectation stands before."""
+    seen: set[int] = set()
+    out = []
+    for said in trace.said:
+        if said.verb != "STOP" or said.command_id in seen:
+            continue
+        seen.add(said.command_id)
+        asked = any(row.effect == "STOP" and row.since_ns <= said.at_ns for row in expected)
+        stopped = trace.phase_at(said.at_ns) == "STOPPED"  # a stopped room stops what comes back to it
+        if not asked and not stopped and said.at_ns >= since_ns and said.phase != "operator":
+            out.append(said.phase)
+    return out
+
+
+class Table:
+    """The rows of the report, filled case by case."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.missed_rules: dict[str, int] = {}
+        self.cases = 0
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one case."""
+        self.cases += 1
+        for finding in outcome.findings:
+            row = self._row(finding.rule)
+            row["injected"] += 1
+            row["missed"] += finding.missed
+            row["bound_ms"] = max(row["bound_ms"], finding.bound_ms)
+            if finding.late_ms is not None:
+                row["worst_ms"] = round(max(row["worst_ms"], finding.late_ms), 1)
+        for reason in outcome.false_stops:
+            self._row(reason.partition(".")[0] or "unknown")["false_stops"] += 1
+
+    def _row(self, rule: str) -> dict[str, Any]:
+        empty = {"id": rule, "injected": 0, "missed": 0, "false_stops": 0, "worst_ms": 0.0, "bound_ms": 0.0}
+        return self.rows.setdefault(rule, empty)
+
+    @property
+    def missed(self) -> int:
+        """Of all rows."""
+        return sum(row["missed"] for row in self.rows.values())
+
+    @property
+    def false_stops(self) -> int:
+        """Of all rows."""
+        return sum(row["false_stops"] for row in self.rows.values())

@@ -1,0 +1,132 @@
+"""Campaign B: the live service over sockets, its devices behind proxies that spoil what passes.
+
+The devices are the scenario's own program (`python -m sim campaign`); a seed means one link, one or two faults and
+how long they last. The same oracles as in virtual time read what arrived and what was sent.
+"""
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from guidance.demo import SimulatedRoom
+from guidance.events import Act
+from guidance.faults.oracle import Limits
+from guidance.faults.proxy import SPOILS, Proxy
+from guidance.faults.score import Finding, Outcome, judge_trace
+from guidance.faults.trace import Trace
+from guidance.load import config_file, load_room
+from guidance.safety.phases import Phase
+from guidance.service.serve import with_addresses
+from guidance.service.session import Session
+
+ROOM = "campaign"
+LINKS = ("tracker", "mr", "therapy")
+QUIET_S = 0.4  # before the fault, so that the oracle knows what was
+AFTER_S = 0.9  # longer than the longest bound
+READY_S = 20.0
+KEPT_NS = 6_000_000_000
+STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
+
+
+class SocketRoom:
+    """A live session with a proxy on every device's link."""
+
+    def __init__(self, seed: int) -> None:
+        self._settings, self._plan, self._limits = load_room(config_file("procedures", ROOM))
+        self._simulated = SimulatedRoom(ROOM, seed, {name: "127.0.0.1:0" for name in LINKS})
+        self.limits: Limits = {name: limit.value for name, limit in self._limits.items()}
+        self.proxies: dict[str, Proxy] = {}
+        self.session: Session
+
+    async def __aenter__(self) -> "SocketRoom":
+        addresses = await self._simulated.start()
+        for name in LINKS:
+            host, _, port = addresses[name].rpartition(":")
+            self.proxies[name] = Proxy(host, int(port))
+        seen = {name: await proxy.start() for name, proxy in self.proxies.items()}
+        settings = with_addresses(self._settings, {**seen, "bus": "127.0.0.1:0"})
+        self.session = Session(settings, self._plan, self._limits)
+        await self.session.__aenter__()
+        self._trace = Trace(settings)
+        self.session.room.watchers.append(self._trace)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        await self.session.__aexit__(*exc)
+        for proxy in self.proxies.values():
+            await proxy.stop()
+        await self._simulated.stop()
+
+    async def treat(self) -> bool:
+        """Act until energy flows; False where that does not come about."""
+        room, core = self.session.room, self.session.core
+        deadline = asyncio.get_running_loop().time() + READY_S
+        while asyncio.get_running_loop().time() < deadline:
+            phase = core.treatment.phase
+            if phase is Phase.TREATING:
+                return True
+            for verb in ("ACKNOWLEDGE", STEP.get(phase, "")):
+                if verb:
+                    values = core.treatment.shown() if verb == "START" else {}
+                    room.handle(Act(now_ns=room.clock.now_ns(), verb=verb, actor="operator", values={**values}))
+            await asyncio.sleep(0.05)
+        return False
+
+    async def run_case(self, seed: int) -> tuple[str, Outcome]:
+        """One seed: its words and its outcome."""
+        rng = np.random.default_rng([seed, 13])
+        kinds = sorted(SPOILS)
+        kind, link = kinds[seed % len(kinds)], LINKS[seed // len(kinds) % len(LINKS)]
+        rows = [(kind, link)]
+        if rng.random() < 0.3:
+            rows.append((str(rng.choice(kinds)), str(rng.choice([name for name in LINKS if name != link]))))
+        lasts_s, both_ways = float(rng.uniform(0.05, 1.2)), bool(rng.random() < 0.5)
+        words = f"{', '.join(f'{k} on {name}' for k, name in rows)} for {lasts_s:.2f} s{' both ways' * both_ways}"
+        if not await self.treat():
+            reasons = "; ".join(self.session.core.last_verdict.reasons)
+            return words, Outcome([Finding("B", "not ready", reasons, "READY", READY_S * 1e3, None, True)], [])
+        trace = self._trace
+        trace.forget(self.session.clock.now_ns() - KEPT_NS)
+        await asyncio.sleep(QUIET_S)
+        began_ns = self.session.clock.now_ns()
+        for fault, name in rows:
+            self.proxies[name].spoil(fault, rng, both_ways)
+        await asyncio.sleep(lasts_s)
+        for proxy in self.proxies.values():
+            proxy.mend()
+        await asyncio.sleep(AFTER_S)
+        return words, judge_trace(trace, self.limits, began_ns, self.session.clock.now_ns())
+
+
+async def _run(seeds: list[int], out: asyncio.Queue[tuple[int, str, Outcome] | None]) -> None:
+    async with SocketRoom(seeds[0]) as room:
+        for seed in seeds:
+            words, outcome = await room.run_case(seed)
+            await out.put((seed, words, outcome))
+    await out.put(None)
+
+
+def run_socket_cases(seeds: Iterable[int], without: str) -> Iterator[tuple[int, str, Outcome]]:
+    """Every seed over sockets, one after the other, in one live session."""
+    import uvloop
+
+    wanted = list(seeds)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        queue: Any = asyncio.Queue()
+        task = runner.get_loop().create_task(_run(wanted, queue))
+
+        async def following() -> tuple[int, str, Outcome] | None:
+            getting = asyncio.ensure_future(queue.get())
+            done, _ = await asyncio.wait((getting, task), return_when=asyncio.FIRST_COMPLETED)
+            if getting not in done:
+                getting.cancel()
+                task.result()
+                return None
+            row: tuple[int, str, Outcome] | None = getting.result()
+            return row
+
+        while (row := runner.run(following())) is not None:
+            yield row
+        runner.run(asyncio.wait_for(task, 10))
