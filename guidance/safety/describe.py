@@ -23,6 +23,7 @@ _PLACES = {
     Phase.TREATING: (680, 90),
     Phase.HOLD: (680, 300),
 }
+_BENDS = {(Phase.TREATING, Phase.IDLE): -120.0}  # how far a way is bent to its left; others by 34
 _WIDTH, _HEIGHT, _HALF_W, _HALF_H = 820, 400, 68, 24
 
 
@@ -57,7 +58,7 @@ def phases_svg() -> str:
     """docs/phases.svg: every way of the transition table; energy may flow only in the filled phase."""
     ways: dict[tuple[Phase, Phase], list[str]] = {}
     for (before, cause), after in TRANSITIONS.items():
-        if before is not after and not (cause is Cause.STOP and before is not Phase.TREATING):
+        if cause is not Cause.STOP:
             ways.setdefault((before, after), []).append(cause.value)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
@@ -67,7 +68,7 @@ def phases_svg() -> str:
         *(_way(before, after, names) for (before, after), names in ways.items()),
         *(_phase(phase) for phase in Phase),
         f'<text x="{_WIDTH / 2}" y="{_HEIGHT - 12}" text-anchor="middle" fill="#333" stroke="none">'
-        "stop leads from every phase to STOPPED, where a service also starts</text>",
+        "stop leads from every phase to STOPPED, where a service also starts; energy flows only in TREATING</text>",
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -90,10 +91,12 @@ def _way(before: Phase, after: Phase, names: list[str]) -> str:
     cut = min(_HALF_W / max(abs(along[0]), 1e-6), _HALF_H / max(abs(along[1]), 1e-6))
     start = (x1 + along[0] * cut + across[0] * 10, y1 + along[1] * cut + across[1] * 10)
     end = (x2 - along[0] * cut + across[0] * 10, y2 - along[1] * cut + across[1] * 10)
-    bend = ((start[0] + end[0]) / 2 + across[0] * 34, (start[1] + end[1]) / 2 + across[1] * 34)
-    label = ((start[0] + end[0]) / 2 + across[0] * 26, (start[1] + end[1]) / 2 + across[1] * 26 + 4)
+    by = _BENDS.get((before, after), 34.0)
+    bend = ((start[0] + end[0]) / 2 + across[0] * by, (start[1] + end[1]) / 2 + across[1] * by)
+    beside = by / 2 + math.copysign(10.0, by)
+    label = ((start[0] + end[0]) / 2 + across[0] * beside, (start[1] + end[1]) / 2 + across[1] * beside + 4)
     return (
         f'<path d="M{start[0]:.0f} {start[1]:.0f}Q{bend[0]:.0f} {bend[1]:.0f} {end[0]:.0f} {end[1]:.0f}" '
         f'marker-end="url(#a)"/><text x="{label[0]:.0f}" y="{label[1]:.0f}" text-anchor="middle" fill="#333" '
-        f'stroke="none">{escape(", ".join(names))}</text>'
+        f'stroke="#fff" stroke-width="5" paint-order="stroke">{escape(", ".join(names))}</text>'
     )
