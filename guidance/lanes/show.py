@@ -138,11 +138,15 @@ class ShowWork:
             ends = apply(pixel_from_ras, np.array([way.entry_mm, way.target_mm]))
             along = ends[1] - ends[0]
             length_px = float(np.hypot(along[0], along[1]))
-            if abs(float(ends[1, 2])) > max(way.corridor_mm, NEAR_MM) or length_px < 2.0:
+            if abs(float(ends[1, 2])) > max(way.corridor_mm, NEAR_MM):
+                continue
+            corridor_px = way.corridor_mm * _scale(pixel_from_ras)
+            if length_px < 4.0 * corridor_px:  # it runs through the picture: its corridor is a ring
+                draw.ring(picture, ends[1, :2], "way", corridor_px)
                 continue
             draw.line(picture, ends[:, :2], "way")
             draw.ring(picture, ends[1, :2], "way")
-            aside = np.array([-along[1], along[0]]) / length_px * way.corridor_mm * _scale(pixel_from_ras)
+            aside = np.array([-along[1], along[0]]) / length_px * corridor_px
             for side in (aside, -aside):
                 draw.line(picture, ends[:, :2] + side, "way", width=1)
 
