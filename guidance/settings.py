@@ -191,6 +191,30 @@ class Control(_Strict):
     arm_expires_s: float = Field(default=10.0, gt=0, le=60)
 
 
+class Heating(_Strict):
+    """Control of heating: what is asked of the target, how, and with which power. Sources: docs/thermometry.md.
+
+    `ablation` visits `points_mm` (RAS at rest; none = the target's centre) until each has its dose or is forecast to
+    have it; `hold` keeps the target's median at `target_c` by PID, `predictive` by MPC; `binary` switches each point
+    by its cell. `over_treated_cm3` is how much beyond the margin may reach the dose.
+    """
+
+    target: Identifier
+    mode: Literal["ablation", "hold", "binary", "predictive"] = "ablation"
+    points_mm: tuple[Vector3, ...] = ()
+    target_c: float = Field(default=57.0, gt=37, lt=95)
+    hottest_c: float = Field(default=80.0, gt=37, lt=100)
+    cem43_min: float = Field(default=240.0, gt=0)
+    done_share: float = Field(default=0.97, gt=0, le=1)
+    longest_s: float = Field(default=60.0, gt=0)  # at one point; then the next, and it comes again
+    proportional: float = Field(default=4.0, ge=0)
+    integral: float = Field(default=0.4, ge=0)
+    derivative: float = Field(default=4.0, ge=0)
+    power_max_w: float = Field(default=100.0, gt=0)
+    reach_mm: float = Field(default=24.0, gt=5, le=100)
+    over_treated_cm3: float = Field(default=5.0, gt=0)
+
+
 class Patient(_Strict):
     """Who lies in this room, which side and which plan: what the loaded plan must fit. Absent = not compared."""
 
@@ -290,6 +314,7 @@ class RoomSettings(_Strict):
     therapy: Therapy | None = None
     robot: Robot | None = None
     control: Control = Control()
+    heating: Heating | None = None
     patient: Patient | None = None
     golden: tuple[GoldenPoint, ...] = ()
     outputs: tuple[Output, ...] = ()
@@ -320,6 +345,8 @@ class RoomSettings(_Strict):
         faults += [
             f"{path}: {name!r} is not defined (have {sorted(have)})" for path, name, have in uses if name not in have
         ]
+        if self.heating and not (self.thermometry and self.therapy and self.plan):
+            faults.append("heating: needs [thermometry], [therapy] and a plan with its target")
         if self.gating and not self.motion:
             faults.append("gating: needs [motion], which says what is gated on")
         if self.motion and not self.plan:

@@ -19,7 +19,12 @@ from guidance.lanes import LANES, Workbench, replaced
 from guidance.units import ms
 
 TRANSPORT_NS = ms(0.2)  # from a device's send to our receive stamp, and back
-LANE_COST_NS = {"thermometry": ms(6.0), "frame": ms(5.0), "planes": ms(8.0), "cine": ms(10.0)}  # a job's time on the lane
+LANE_COST_NS = {
+    "thermometry": ms(6.0),
+    "frame": ms(5.0),
+    "planes": ms(8.0),
+    "cine": ms(10.0),
+}  # a job's time on the lane
 OTHER_COST_NS = ms(5.0)
 
 Watcher = Callable[[AnyEvent, Sequence[Effect]], None]

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from devices.messages import AnyMessage, Image
+from devices.messages import Acknowledgement, AnyMessage, Command, Image
 from devices.quality import Quality
 from sim.phantom.mr import GAMMA_BAR_HZ_PER_T, MrSignal, SequenceSettings
 from sim.phantom.world import World
 from sim.space import Matrix, Vector, unit, vector
 
+REACH_MM = 200.0  # how far from the isocentre slices may lie
 # plane -> (column direction i, row direction j, slice direction k), RAS, radiological view
 PLANES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]] = {
     "coronal": ((-1, 0, 0), (0, 0, -1), (0, 1, 0)),
@@ -84,6 +85,8 @@ class Scanner:
         self._world = world
         self._rng = rng
         self._device = device
+        self._plane, self._pixel_mm, self._slice_mm = plane, pixel_mm, slice_mm
+        self._answers: list[AnyMessage] = []
         self._frame = frame
         self._complex = component == "complex"
         self._period_ns = round(1e9 / rate_hz)
@@ -106,12 +109,12 @@ class Scanner:
         return self._acquired_ns()
 
     def next_due_ns(self) -> int:
-        """When the next frame leaves."""
-        return self._acquired_ns() + self._latency_ns
+        """When the next frame leaves; an answer leaves at once."""
+        return self._world.start_ns if self._answers else self._acquired_ns() + self._latency_ns
 
     def advance(self, now_ns: int) -> list[AnyMessage]:
         """All frames due by `now_ns`, in the order in which they leave."""
-        said: list[AnyMessage] = []
+        said, self._answers = self._answers, []
         while self.next_due_ns() <= now_ns:
             if self._number in self._repeats and self._previous is not None:
                 said.append(self._previous)
@@ -125,7 +128,21 @@ class Scanner:
         return said
 
     def accept(self, message: AnyMessage, now_ns: int) -> None:
-        """Nothing is commanded to this scanner; it keeps imaging whatever happens."""
+        """PLANE {x_mm, y_mm, z_mm} (RAS) moves the middle of the stack there from the next frame on."""
+        if not isinstance(message, Command):
+            return
+        wanted = [message.values.get(key, float("nan")) for key in ("x_mm", "y_mm", "z_mm")]
+        done = message.verb == "PLANE" and bool(np.isfinite(wanted).all()) and max(abs(w) for w in wanted) <= REACH_MM
+        if done:
+            shape = self.signal.shape
+            self.geometry = stack_geometry(self._plane, np.array(wanted), shape, self._pixel_mm, self._slice_mm)
+            self.signal = MrSignal(self._world, self.signal.sequence, self.geometry, shape)
+        self._answers.append(
+            Acknowledgement(
+                name=self._device, device_time_ns=now_ns, command_id=message.command_id, verb=message.verb, done=done,
+                text="slices set" if done else f"{message.verb} {message.values} is not possible",
+            )
+        )  # fmt: skip
 
     def _acquired_ns(self) -> int:
         return self._first_ns + self._number * self._period_ns

@@ -9,6 +9,7 @@ from typing import Any
 from devices.messages import Acknowledgement, Command, Text
 from guidance.core.acts import ActDesk, answer
 from guidance.core.calibration import CalibrationDesk
+from guidance.core.control import ControlDesk
 from guidance.core.devices import DeviceDesk
 from guidance.core.geometry import GeometryDesk
 from guidance.core.margins import MarginDesk
@@ -53,6 +54,7 @@ class Core:
         self.thermometry = ThermometryDesk(self.scene)
         self.views = ViewDesk(self.scene)
         self.devices = DeviceDesk(self.scene, self.consoles)
+        self.control = ControlDesk(self.scene, self.devices, self.treatment)
         self.watch = WatchDesk(self.scene, self.devices, self.treatment, self.consoles)
         self.motion = MotionDesk(self.scene)
         self.navigation = NavigationDesk(self.scene, self.poses)
@@ -65,6 +67,7 @@ class Core:
             self.thermometry,
             self.motion,
             self.devices,
+            self.control,
             self.calibration,
             self.navigation,
             self.watch,

@@ -62,6 +62,7 @@ class Scene:
         self.routes = Routes(settings)
         self.tracking = Tracking(settings, limits["pose_repeats"].value)
         self.volume: dict[str, Any] = {}  # newest volume and its maps, by reference
+        self.region: dict[str, Any] = {}  # newest maps of the heated target, for the views
         self.volume_evidence: dict[str, int] = {}
         self.wall_ns = 0  # wall time of the newest tick; 0: never told
         self.pictures: dict[str, Matrix] = {}  # image frame -> geometry of its newest image
@@ -86,7 +87,7 @@ class Scene:
 
     def show_volume(self, volume: dict[str, Any], told: dict[str, int]) -> None:
         """From now on the plane views show this volume."""
-        self.volume, self.volume_evidence = volume, told
+        self.volume, self.volume_evidence = {**self.region, **volume}, told
         self.volume_number += 1
 
     def live_tools(self, now_ns: int) -> tuple[dict[str, Matrix], dict[str, int]]:

@@ -13,7 +13,9 @@ from guidance.lanes import verify
 from guidance.lanes.cine import CineShow
 from guidance.lanes.geometry import GeometryWork
 from guidance.lanes.guard import GuardWork, Result
+from guidance.lanes.heating import HeatingWork, forecast_worker
 from guidance.lanes.motion import MotionWork, warm_motion
+from guidance.lanes.power import PowerPlanner
 from guidance.lanes.show import ShowWork
 from guidance.motion import single_threaded
 from guidance.plan import Plan
@@ -30,8 +32,15 @@ class Workbench:
         single_threaded()
         guard = GuardWork(settings, plan)
         show = ShowWork(settings, plan)
+        row = settings.thermometry
+        t0_c = 37.0 if row is None or row.t0_c is None else row.t0_c
+        most_w = settings.therapy.power_w if settings.therapy else 0.0
         self._kinds: dict[str, Callable[..., Result]] = {
             "thermometry": guard.thermometry,
+            "re_zero": guard.re_zero,
+            "heating": HeatingWork(settings.heating, plan, t0_c).heating,
+            "power": PowerPlanner(settings.heating, most_w, t0_c).plan,
+            "forecast": forecast_worker(settings.heating, t0_c),
             "cine": MotionWork(settings, plan).cine,
             "frame": show.frame,
             "cine_frame": CineShow(settings, plan).frame,

@@ -73,6 +73,16 @@ class GuardWork:
         }
         return facts, arrays
 
+    def re_zero(self, carry: bool) -> Result:
+        """A new reference; the dose stays. `carry` keeps the residual heat, without it the tissue must have cooled."""
+        assert self._pipeline is not None, "a room without thermometry sends no such job"
+        residual = None
+        if carry and self._last is not None:
+            rise = self._last.temperature_c - np.float32(self._pipeline.settings.t0_c)
+            residual = np.where(self._last.valid, rise, np.float32(0.0))
+        self._pipeline.re_zero(residual)
+        return {"done": True}, {}
+
     def _cut_masks(self, ras_from_image: Matrix, shape: tuple[int, ...]) -> None:
         key = (ras_from_image.tobytes(), shape)
         if self._plan is None or key == self._masked_for:

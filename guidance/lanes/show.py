@@ -12,6 +12,7 @@ from devices.quality import Quality
 from guidance.exact import apply, invert
 from guidance.navigation.zones import Carried
 from guidance.outputs import draw
+from guidance.outputs.dose_lines import dose_lines
 from guidance.outputs.palette import SHOWN_FROM_C, temperature_rgb
 from guidance.outputs.planes import VIEWS, Plane, plane_through, sample_nearest
 from guidance.plan import Plan, Shape
@@ -77,6 +78,7 @@ class ShowWork:
         for view in VIEWS:
             plane = plane_through(view, centre, PLANE_SIZE, PLANE_PIXEL_MM)
             picture = self._background(plane, volume)
+            dose_lines(picture, plane, volume)
             self._overlay(picture, plane.ras_from_pixel, tools, tips, zones)
             draw.label(picture, void, (8, 20), size=0.4)
             draw.letters(picture, VIEWS[view][2])

@@ -46,6 +46,15 @@ def _pattern(picture: Picture, points: NDArray[np.float64], kind: str, lengths_p
             line(picture, np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)]), kind)
 
 
+def dotted(picture: Picture, points: NDArray[np.float64], kind: str, gap_px: float = 6.0) -> None:
+    """Draw a polyline (N, 2) as dots, cased, in place: what is forecast, not measured."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    for at in np.arange(0.0, along[-1], gap_px):
+        spot = _fixed(np.array([[np.interp(at, along, points[:, axis]) for axis in (0, 1)]]))[0, 0]
+        for colour, radius in (((0, 0, 0), 3), (OUTLINE[kind], 2)):
+            cv2.circle(picture, tuple(spot.tolist()), radius << _SHIFT, (*colour, 255), -1, cv2.LINE_AA, _SHIFT)
+
+
 def cross(picture: Picture, at: NDArray[np.float64], kind: str, radius_px: float = 7.0) -> None:
     """Draw an upright cross at `at`, in place."""
     for direction in ((1.0, 0.0), (0.0, 1.0)):

@@ -62,10 +62,14 @@ def forecast_after_power_off(start: Outlook) -> Forecast:
 
 
 def _cool(start: Outlook, temperature_c: NDArray[np.floating], perfusion: float) -> tuple[Map, float]:
-    """Dose gained until every voxel is below 43 degC (at most LONGEST_S), and how long that takes."""
     tissue = replace(start.tissue, perfusion=start.tissue.perfusion * perfusion)
     shape = temperature_c.shape
-    model = BioheatModel((shape[0], shape[1], shape[2]), start.spacing_mm, tissue)
+    return cooled_dose(BioheatModel((shape[0], shape[1], shape[2]), start.spacing_mm, tissue), temperature_c)
+
+
+def cooled_dose(model: BioheatModel, temperature_c: NDArray[np.floating]) -> tuple[Map, float]:
+    """Dose gained until every voxel is below 43 degC (at most LONGEST_S), and how long that takes."""
+    shape = temperature_c.shape
     now = temperature_c.astype(np.float32)
     gained = np.zeros(shape)
     seconds = 0.0

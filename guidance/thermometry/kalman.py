@@ -92,6 +92,17 @@ class BioheatFilter:
         sigma = np.sqrt(self._tt + np.square(np.float32(shared_sigma_c))).astype(np.float32)
         return Filtered(time_s, self.temperature_c, sigma, artefact & ~restart)
 
+    @property
+    def absorption_state(self) -> tuple[Map, Map]:
+        """Absorption map of the present source and its variance, to be put back when that source is on again."""
+        return self.absorption, self._aa
+
+    def change_source(self, state: tuple[Map, Map] | None) -> None:
+        """Another source is on from now: what was learned of it, or None where nothing was."""
+        start = np.full(self.model.shape, self.settings.absorption_start**2, np.float32)
+        self.absorption, self._aa = state or (np.zeros(self.model.shape, np.float32), start)
+        self._ta = np.zeros(self.model.shape, np.float32)
+
     def _predict(self, step_s: float, power: float) -> None:
         gain = np.float32(step_s * power)
         self.temperature_c = self.model.advance(self.temperature_c, step_s, self.absorption * np.float32(power))

@@ -1,0 +1,168 @@
+"""Control desk: filtered heat of the target, what power to ask for, what to expect, where the scanner looks.
+
+It asks the energy device only while the treatment permits, never for more than the power that was confirmed,
+and every command is acknowledged or told as missing.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+from devices.messages import Acknowledgement, Command, Metrics
+from guidance.core.devices import DeviceDesk
+from guidance.core.scene import ActHandler, Answer, Desk, Scene
+from guidance.events import Act, Effect, JobDone, Send
+from guidance.safety.facts import Fact
+from guidance.safety.phases import ENERGY_PERMITTED
+from guidance.safety.treatment import Treatment
+from guidance.units import NS_PER_S
+
+FIRST_ID = 1_000_000  # commands of control are numbered apart from those of the treatment
+AGAIN_NS = NS_PER_S  # a command without an answer is sent again
+FORECAST_NS = NS_PER_S
+SMALLEST_W = 0.5  # a smaller change of power is not worth a command
+PLANE_KEYS = ("x_mm", "y_mm", "z_mm")
+
+
+class ControlDesk(Desk):
+    """State of the loop: what was asked for, what was answered."""
+
+    jobs = frozenset({"heating", "power", "forecast", "re_zero"})
+    judged = ("forecast_over_plan",)
+
+    def __init__(self, scene: Scene, devices: DeviceDesk, treatment: Treatment) -> None:
+        self._scene, self._devices, self._treatment = scene, devices, treatment
+        settings = scene.settings
+        self._row = settings.heating
+        self._thermometry = settings.thermometry
+        therapy = settings.therapy
+        self._link, self._device = (therapy.link, therapy.device) if therapy else ("", "")
+        self._reading = next((s.name for s in settings.streams if s.kind == "reading" and s.link == self._link), "")
+        self._seen = 0
+        self._forecast_ns = 0
+        self._commands = FIRST_ID
+        self._open: dict[str, tuple[int, int]] = {}  # verb -> (id, time) of the command that waits for its answer
+        self._told: dict[str, Any] = {}  # verb -> values the device has acknowledged
+        self._point = 0
+        self.answers: dict[str, int] = {"done": 0, "refused": 0, "repeated": 0}
+        self.facts: dict[str, float | int | str | bool | None] = {}
+
+    @property
+    def verbs(self) -> dict[str, ActHandler]:
+        """A new reference; another scan plane."""
+        if self._thermometry is None:
+            return {}
+        return {"RE_ZERO": self._re_zero, "SCAN_PLANE": self._scan_plane}
+
+    def tick(self, now_ns: int) -> Iterable[Effect]:
+        """A new thermometry answer goes to the filter."""
+        scene = self._scene
+        if self._row is None or self._seen == scene.volume_number or "temperature_c" not in scene.volume:
+            return
+        self._seen = scene.volume_number
+        volume, told = scene.volume, scene.volume_evidence
+        stream = self._thermometry.stream if self._thermometry else ""
+        keys = ("state", "ras_from_image", "magnitude", "temperature_c", "sigma_c", "valid")
+        reading = self._devices.readings.get(self._reading, {})
+        inputs = {key: volume[key] for key in keys} | {
+            "time_s": told[f"{stream}.device_ns"] / 1e9,
+            "power_w": float(reading.get("power_w", 0.0)),
+            "point": self._point,
+        }
+        yield scene.job("guard", "", "heating", inputs, told)
+
+    def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
+        """An answer of a lane."""
+        if result.failed:
+            return ()
+        takers = {"heating": self._filtered, "power": self._asked, "forecast": self._expected}
+        return takers[result.kind](result, told) if result.kind in takers else ()
+
+    def _filtered(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
+        self.facts |= result.facts
+        numbers = {key: float(value) for key, value in result.facts.items() if isinstance(value, (int, float))}
+        yield from self._scene.routes.to(
+            "metrics", Metrics(name="heating", device_time_ns=result.now_ns, values=numbers, evidence=told)
+        )
+        if not result.arrays:
+            return
+        self._scene.region = {**self._scene.region, **result.arrays}
+        stream = self._thermometry.stream if self._thermometry else ""
+        running = self._treatment.phase in ENERGY_PERMITTED and bool(result.facts.get("known"))
+        inputs = {**result.arrays, "time_s": told[f"{stream}.device_ns"] / 1e9, "running": running}
+        yield self._scene.job("show", "power", "power", inputs, told)
+        if result.now_ns - self._forecast_ns >= FORECAST_NS:
+            self._forecast_ns = result.now_ns
+            yield self._scene.job("show", "forecast", "forecast", dict(result.arrays), told)
+
+    def _asked(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
+        self.facts |= {f"power.{key}": value for key, value in result.facts.items()}
+        if self._treatment.phase not in ENERGY_PERMITTED or self._row is None:
+            self._told.clear()
+            return
+        self._point = int(result.facts["point"] or 0)
+        if self._row.points_mm:
+            yield from self._tell("FOCUS", dict(zip(PLANE_KEYS, self._row.points_mm[self._point], strict=True)), result)
+        yield from self._tell("POWER", {"power_w": round(float(result.facts["power_w"] or 0.0), 1)}, result)
+
+    def _tell(self, verb: str, values: dict[str, float], result: JobDone) -> Iterable[Effect]:
+        """Send what differs from what the device has; one command of a verb is open at a time."""
+        known = self._told.get(verb)
+        if known is not None and all(abs(known[key] - value) < SMALLEST_W for key, value in values.items()):
+            return
+        waiting = self._open.get(verb)
+        if waiting is not None and result.now_ns - waiting[1] < AGAIN_NS:
+            return
+        self.answers["repeated"] += waiting is not None
+        self._commands += 1
+        self._open[verb] = (self._commands, result.now_ns)
+        self._told[verb] = values
+        yield Send(self._link, self._command(self._device, verb, values, result.now_ns), urgent=True)
+
+    def _command(self, name: str, verb: str, values: dict[str, float], now_ns: int) -> Command:
+        return Command(
+            name=name, command_id=self._commands, verb=verb, values=values,
+            reason=self._treatment.phase.value, device_time_ns=now_ns,
+        )  # fmt: skip
+
+    def heard(self, answer: Acknowledgement, now_ns: int) -> None:
+        """An open command is answered; a refused one is forgotten, so that it is asked again."""
+        waiting = self._open.get(answer.verb)
+        if waiting is None or waiting[0] != answer.command_id:
+            return
+        del self._open[answer.verb]
+        self.answers["done" if answer.done else "refused"] += 1
+        if not answer.done:
+            self._told.pop(answer.verb, None)
+
+    def _expected(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
+        self.facts |= {f"forecast.{key}": value for key, value in result.facts.items()}
+        self._scene.region = {**self._scene.region, **result.arrays}
+        subject = self._row.target if self._row else ""
+        self._scene.facts.set(
+            "forecast_over_plan", subject, Fact(float(result.facts["over_plan"] or 0.0), result.now_ns)
+        )
+        numbers = {f"forecast_{k}": float(v) for k, v in result.facts.items() if isinstance(v, (int, float))}
+        message = Metrics(name="forecast", device_time_ns=result.now_ns, values=numbers, evidence=told)
+        return self._scene.routes.to("metrics", message)
+
+    def _re_zero(self, act: Act) -> Answer:
+        """A new reference; the dose stays. While energy flows there is none."""
+        if self._treatment.phase in ENERGY_PERMITTED:
+            return ("a new reference needs the energy off",), []
+        inputs = {"carry": bool(act.values.get("carry", False))}
+        return (), [self._scene.job("guard", "", "re_zero", inputs, {})]
+
+    def _scan_plane(self, act: Act) -> Answer:
+        """Ask the scanner to look elsewhere (x_mm, y_mm, z_mm in RAS; absent: the target); a new reference follows."""
+        plan, stream = self._scene.plan, self._thermometry.stream if self._thermometry else ""
+        if self._treatment.phase in ENERGY_PERMITTED:
+            return ("the slices stay where they are while energy flows",), []
+        given = [act.values.get(key) for key in PLANE_KEYS]
+        if any(value is None for value in given) and not (plan and plan.targets):
+            return ("no position was given and the plan has no target",), []
+        at = plan.targets[0].center_mm.tolist() if plan and any(v is None for v in given) else given
+        self._commands += 1
+        self._open["PLANE"] = (self._commands, act.now_ns)
+        values = {key: float(value or 0.0) for key, value in zip(PLANE_KEYS, at, strict=True)}
+        source = self._scene.streams[stream].settings
+        return (), [Send(source.link, self._command(source.message_name, "PLANE", values, act.now_ns), urgent=True)]
