@@ -121,6 +121,7 @@ class Thermometry(_Strict):
     t0_c: float | None = Field(default=None, gt=0, lt=60)
     t0_sigma_c: float = Field(default=0.3, ge=0)
     heated_reach_mm: float = Field(default=12.0, ge=0)  # beyond a target's margin: breathing carries it, heat spreads
+    follow_frames: int = Field(default=0, ge=0, le=200)  # above 0: maps follow the tissue; frames to choose a reference
     options: dict[str, str | int | float | bool] = {}
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.messages import Image, Matrix
+from guidance.lanes.following import Followed, Follower, with_motion
 from guidance.plan import Plan
 from guidance.settings import RoomSettings, Thermometry
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
@@ -41,6 +42,7 @@ class GuardWork:
         self._plan = plan
         self._guards = [guard.structure for guard in settings.guards]
         self._pipeline = ThermometryPipeline(pipeline_settings(self._row)) if self._row else None
+        self._follower = Follower(self._row.follow_frames) if self._row and self._row.follow_frames else None
         self._period_s = next(
             (s.period_ms / 1e3 for s in settings.streams if self._row and s.name == self._row.stream), 0.0
         )
@@ -54,6 +56,11 @@ class GuardWork:
         pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[np.newaxis]
         echo_s, field_t = sequence_tags(image.tags)
         self._cut_masks(image.frame_from_image_mm, pixels.shape)
+        followed = self._follower.follow(pixels) if self._follower else None
+        if followed is not None:
+            if followed.verdict != "ok":
+                return self._not_followed(followed, image)
+            pixels = followed.pixels
         frame = self._pipeline.update(
             pixels,
             time_s,
@@ -61,7 +68,11 @@ class GuardWork:
             field_t=field_t,
             place=image.frame_from_image_mm,
         )
+        if followed is not None:
+            frame = with_motion(frame, followed, self._pipeline.settings.sigma_display_c)
         facts = self._facts(frame)
+        if followed is not None:
+            facts["motion_px"] = followed.shift_px
         self._last = frame if frame.state == "ok" else self._last
         arrays = {
             "magnitude": np.abs(pixels).astype(np.float32),
@@ -92,6 +103,15 @@ class GuardWork:
         self._masked_for = key
         assert self._pipeline is not None
         self._pipeline.heated = self._heated(ras_from_image, size)
+        if self._follower is not None:
+            self._follower.heated = self._pipeline.heated
+
+    def _not_followed(self, followed: Followed, image: Image) -> Result:
+        """A frame whose tissue was not found gives no temperature and moves no structure."""
+        facts: Facts = {"state": followed.verdict, "reason": f"motion: {followed.verdict}", "valid_share": 0.0}
+        facts |= {f"{name}.known": False for name in self._guards}
+        magnitude = np.abs(followed.pixels).astype(np.float32)
+        return facts, {"magnitude": magnitude, "ras_from_image": image.frame_from_image_mm}
 
     def _heated(self, ras_from_image: Matrix, shape: tuple[int, int, int]) -> NDArray[np.bool_]:
         """Where heat may appear: targets with their margin and the way that they move, and every guard."""
