@@ -26,6 +26,7 @@ from guidance.safety.limits import Limit
 from guidance.service.health import SelfWatch
 from guidance.service.keeper import Keeper
 from guidance.service.lifeline import Lifeline, is_armed
+from guidance.service.results import ResultFiles
 from guidance.service.room import Room
 from guidance.service.summary import Logbook, summarise
 from guidance.settings import RoomSettings
@@ -80,6 +81,7 @@ class Session:
         self.room = Room(self.core, self.clock, outbox, recorder, keeper)
         self.book = Logbook(self.room)
         self.room.watchers.append(self._see)
+        self.room.watchers.append(ResultFiles(Path(settings.recording.folder) / "results").see)
         await self.room.start()
         self._lifeline = Lifeline.from_environment(self.room, self.end if self._ends_alone else None)
         sys.setswitchinterval(SWITCH_S)
