@@ -43,8 +43,8 @@ ROOM: dict[str, Any] = {
 class Bench:
     """A core with a clock in hand: `step` lets time pass with ticks, `say` lets a device speak."""
 
-    def __init__(self) -> None:
-        self.core = Core(parse_settings(ROOM, "test"), None, load_limits(config_file("safety", "limits")))
+    def __init__(self, room: dict[str, Any] | None = None) -> None:
+        self.core = Core(parse_settings(room or ROOM, "test"), None, load_limits(config_file("safety", "limits")))
         self.now_ns = 1_000_000_000_000
         self.seen: list[Effect] = []
         self.obeys = True  # the therapy device confirms every STOP
@@ -126,6 +126,18 @@ class Bench:
 @pytest.fixture
 def bench() -> Bench:
     return Bench()
+
+
+@pytest.fixture
+def plain_room() -> dict[str, Any]:
+    """Settings of the room, to be added to."""
+    return dict(ROOM)
+
+
+@pytest.fixture
+def make_bench() -> type[Bench]:
+    """A room of other settings."""
+    return Bench
 
 
 @pytest.fixture
