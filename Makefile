@@ -6,7 +6,7 @@ STAMP := .venv/.stamp
 .PHONY: setup demo test lint bench fuzz soak peers clean
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt scripts/setup.sh
+$(STAMP): pyproject.toml constraints.txt scripts/setup.sh scripts/console-files.sh guidance/console/package-lock.json
 	@sh scripts/setup.sh "$(PYTHON)"
 	@touch $(STAMP)
 

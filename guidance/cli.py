@@ -78,9 +78,10 @@ def run(
     """
     if supervisor:
         return _supervise("run", config, duration=duration, summary=summary, record=record, link=link)
+    from guidance.console import serve_console
     from guidance.service.serve import serve
 
-    result = uvloop.run(serve(config, duration, record, _pairs(link)))
+    result = uvloop.run(serve(config, duration, record, _pairs(link), serve_console))
     return _tell(result, summary)
 
 

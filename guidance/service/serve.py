@@ -1,13 +1,17 @@
 """`guidance run`: the service from a configuration file."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 from guidance.errors import SettingsError
 from guidance.load import config_file, load_room
+from guidance.service.room import Room
 from guidance.service.session import Session, on_signals
 from guidance.settings import RoomSettings
+
+ServeConsole = Callable[[Room], AbstractAsyncContextManager[str]]
 
 
 def with_addresses(settings: RoomSettings, addresses: Mapping[str, str]) -> RoomSettings:
@@ -21,13 +25,20 @@ def with_addresses(settings: RoomSettings, addresses: Mapping[str, str]) -> Room
 
 
 async def serve(
-    config: str, duration_s: float | None, record: Path | None, addresses: Mapping[str, str]
+    config: str,
+    duration_s: float | None,
+    record: Path | None,
+    addresses: Mapping[str, str],
+    console: ServeConsole | None = None,
 ) -> dict[str, Any]:
-    """Run one room and return its summary."""
+    """Run one room, with the console that `console` serves for it, and return its summary."""
     settings, plan, limits = load_room(config_file("procedures", config))
     settings = with_addresses(settings, addresses)
     async with Session(settings, plan, limits, record, lasting=True) as session:
         on_signals(session.end)
         for name, address in session.room.describe().items():
             print(f"link {name}: {address}", flush=True)
-        return await session.run(duration_s)
+        async with AsyncExitStack() as stack:
+            if console is not None:
+                print(f"console: {await stack.enter_async_context(console(session.room))}", flush=True)
+            return await session.run(duration_s)

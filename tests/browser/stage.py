@@ -60,6 +60,7 @@ async def tell(session: Session, acts: Counter[str]) -> None:
             "phase": session.core.treatment.phase.value,
             "device": {name: values.get("state") for name, values in readings.items()},
             "acts": dict(acts),
+            "shows_alarms": session.core.consoles.live(session.clock.now_ns()),
             "p99_loop_ms": session.room.meter.loop_late.percentile_ms(0.99),
         }
         print(json.dumps(told), flush=True)

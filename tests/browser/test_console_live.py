@@ -4,11 +4,14 @@ import json
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from playwright.sync_api import Page
 
@@ -115,7 +118,8 @@ def test_nothing_scrolls_clips_or_covers(stage: Stage, open_page: Open, size: st
         outside = page.evaluate(
             """[...document.querySelectorAll('button, .alarms, .well, aside, footer, header')].filter((e) => {
             const b = e.getBoundingClientRect();
-            return !e.closest('.page') && b.width && (b.right > innerWidth + 1 || b.bottom > innerHeight + 1 || b.left < -1);
+            return !e.closest('.page') && b.width
+              && (b.right > innerWidth + 1 || b.bottom > innerHeight + 1 || b.left < -1);
             }).map((e) => e.outerHTML.slice(0, 80))"""
         )
         assert not outside, (name, outside)
@@ -123,7 +127,8 @@ def test_nothing_scrolls_clips_or_covers(stage: Stage, open_page: Open, size: st
     rem = page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)")
     smallest = page.evaluate(
         """Math.min(...[...document.querySelectorAll('#app *')].filter((e) => e.childNodes.length &&
-        [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim())).map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
+        [...e.childNodes].some((n) => n.nodeType === 3 && n.textContent.trim()))
+          .map((e) => parseFloat(getComputedStyle(e).fontSize)))"""
     )
     assert smallest >= 0.875 * rem - 0.01 and smallest >= 14 * min(width / 1280, height / 720) - 0.01
     assert (
@@ -222,7 +227,7 @@ def test_wrong_token_is_refused_and_forgotten(stage: Stage, open_page: Open) -> 
 def test_another_origin_is_refused(stage: Stage, open_page: Open, tmp_path: Path) -> None:
     page = open_page("about:blank", expected="WebSocket")
     code = page.evaluate(
-        """(url) => new Promise((done) => { const s = new WebSocket(url); s.onclose = (e) => done(e.code); s.onopen = () => {}; })""",
+        """(url) => new Promise((done) => { const s = new WebSocket(url); s.onclose = (e) => done(e.code); })""",
         stage.plain_address.replace("http", "ws") + "feed",
     )
     assert code in (1006, 1008)
@@ -235,7 +240,7 @@ def test_two_consoles_one_holds_control(stage: Stage, open_page: Open) -> None:
     take_control(first)
     until(
         second,
-        "document.querySelector('header').innerText.includes('CONTROL') && !document.querySelector('header').innerText.includes('TAKE')",
+        "/^(?!.*TAKE).*CONTROL/s.test(document.querySelector('header').innerText)",
     )
     first.wait_for_timeout(1500)  # its lease begins to run
     answer = second.evaluate("import('/static/app/link.js').then((m) => m.ask({kind: 'control', take: true}))")
@@ -284,8 +289,9 @@ def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(open_p
         live(page)
         page.wait_for_timeout(1000)
         page.evaluate(
-            """() => { const step = () => { const o = parseFloat(getComputedStyle(document.getElementById('lapse')).opacity);
-            if (o > 0.9 && !window.lapsedAt) window.lapsedAt = performance.now(); requestAnimationFrame(step); }; step(); }"""
+            """() => { const box = document.getElementById('lapse'); const step = () => {
+            if (getComputedStyle(box).opacity > 0.9 && !window.lapsedAt) window.lapsedAt = performance.now();
+            requestAnimationFrame(step); }; step(); }"""
         )
         began = page.evaluate("performance.now()")
         os.killpg(first.process.pid, signal.SIGKILL)
@@ -312,3 +318,93 @@ def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(open_p
             again.end()
     finally:
         first.end()
+
+
+def renderers() -> list[psutil.Process]:
+    """Renderer processes of this test's own Chromium."""
+    mine = psutil.Process().children(recursive=True)
+    return [process for process in mine if "--type=renderer" in process.cmdline()]
+
+
+def test_frozen_page_loses_its_lease_and_wakes_as_not_live(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    take_control(page)
+    told = stage.wait(lambda told: bool(told["shows_alarms"]))
+    page.evaluate(
+        """() => { window.lapses = [];
+        const look = () => { if (document.body.classList.contains('lapsed')) window.lapses.push(performance.now()); };
+        new MutationObserver(look).observe(document.body, { attributes: true }); }"""
+    )
+    mine = told["shows_alarms"]
+    frozen = renderers()
+    try:
+        for process in frozen:
+            process.suspend()
+        stage.wait(lambda told: not set(mine) & set(told["shows_alarms"]), 6)
+    finally:
+        for process in frozen:
+            process.resume()
+    assert until(page, "window.lapses.length"), "it woke without saying that it had been frozen"
+    live(page)
+
+
+def test_tones_sound_and_fall_silent_when_paused(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    take_control(page)
+    silence(page, stage)
+    stage.say("fact clock_step_ms clock 400")
+    raised = "import('/static/app/store.js').then((m) => m.store.state.alarms.some((a) => a.id === 'C1.clock'))"
+    until(page, raised)
+    loud = "import('/static/app/sound.js').then((m) => m.level() > 0.01)"
+    assert until(page, loud, 22), "no tone for a medium alarm"
+    peaks = page.evaluate(
+        """import('/static/app/sound.js').then((m) => { m.play('medium');
+        return new Promise((r) => setTimeout(() => {
+        const { bins, hz } = m.spectrum(); r(bins.indexOf(Math.max(...bins)) * hz); }, 120)); })"""
+    )
+    assert 200 < peaks < 2100
+    pause = page.locator(".alarm-keys button[aria-pressed=true]")
+    for _ in range(5):  # a new high alarm of a busy machine breaks the pause, rightly
+        page.keyboard.press("m")
+        page.wait_for_timeout(1500)
+        sounds = page.evaluate(loud)
+        if pause.count():
+            break
+    assert pause.count() and not sounds, "it sounds during the pause"
+    stage.say("fact stop_unconfirmed_ms Therapy 900")  # a new HIGH alarm breaks the pause
+    page.locator(".alarm.high").wait_for(timeout=5000)
+    page.locator(".alarm-keys button[aria-pressed=false]").first.wait_for(timeout=3000)
+    silence(page, stage)
+
+
+def test_shape_flashes_at_two_hertz_and_text_never(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    take_control(page)
+    silence(page, stage)
+    stage.say("fact stop_unconfirmed_ms Therapy 900")
+    page.locator(".alarm.high.active").wait_for(timeout=5000)
+    seen = page.evaluate(
+        """() => new Promise((done) => { const rows = []; const from = performance.now(); const step = () => {
+        const o = (s) => getComputedStyle(document.querySelector(s)).opacity;
+        const now = performance.now() - from;
+        const begun = document.querySelector('.alarm .shape').getAnimations()[0].startTime;
+        rows.push([o('.alarm .shape'), o('.alarm .text'), now, begun]);
+        if (now < 3000) requestAnimationFrame(step); else done(rows); }; step(); })"""
+    )
+    assert {row[1] for row in seen} == {"1"}, "text flashes"
+    steady = [pair for pair in zip(seen, seen[1:], strict=False) if pair[0][3] == pair[1][3]]
+    changes = sum(a[0] != b[0] for a, b in steady)
+    print(sorted({row[0] for row in seen}), [round(b[2]) for a, b in steady if a[0] != b[0]])
+    seconds = sum(b[2] - a[2] for a, b in steady) / 1e3
+    assert changes / seconds == pytest.approx(4, abs=1), "2 Hz is four changes a second"
+    silence(page, stage)
+
+
+def test_example_client_reads_the_same_feed(stage: Stage) -> None:
+    address = stage.plain_address.replace("http", "ws") + "feed"
+    words = [sys.executable, str(ROOT / "examples/console_client.py"), address, "3"]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+    assert len(said) == 3 and said[0].split()[0] in {"IDLE", "READY", "TREATING", "HOLD", "STOPPED"}

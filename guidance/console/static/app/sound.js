@@ -10,6 +10,7 @@ const PATTERN = {
 const LOUD = 0.25;
 let context = null;
 let analyser = null;
+let master = null; // closed while nothing should sound: a pause silences what is playing
 let wave = null;
 let playing = { what: "", until: 0, next: 0 };
 let dueUntil = 0;
@@ -21,6 +22,8 @@ function start() {
   context = new AudioContext();
   analyser = context.createAnalyser();
   analyser.fftSize = 2048;
+  master = context.createGain();
+  master.connect(analyser);
   analyser.connect(context.destination);
   wave = context.createPeriodicWave(new Float32Array(7), new Float32Array([0, 1, 0.6, 0.4, 0.3, 0.2, 0.15]));
 }
@@ -42,7 +45,7 @@ function pulse(note, at, length) {
   level.gain.linearRampToValueAtTime(LOUD, at + 0.02);
   level.gain.setValueAtTime(LOUD, at + length - 0.03);
   level.gain.linearRampToValueAtTime(0, at + length);
-  tone.connect(level).connect(analyser);
+  tone.connect(level).connect(master);
   tone.start(at);
   tone.stop(at + length);
 }
@@ -50,6 +53,7 @@ function pulse(note, at, length) {
 export function play(what) {
   if (!soundRuns()) return;
   const { notes, pulse: length, step } = PATTERN[what];
+  master.gain.value = 1;
   const begin = context.currentTime + 0.02;
   [...notes].forEach((note, n) => { if (NOTE[note]) pulse(note, begin + n * step, length); });
   dueUntil = begin + notes.length * step;
@@ -73,7 +77,10 @@ export function spectrum() {
 export function sound(what) {
   if (!soundRuns()) return;
   if (context.currentTime < dueUntil) heard = Math.max(heard, level());
-  if (what !== playing.what) playing = { what, next: 0 };
+  if (what !== playing.what) {
+    playing = { what, next: 0 };
+    if (!what) { master.gain.value = 0; dueUntil = 0; }
+  }
   if (what && context.currentTime >= playing.next) {
     play(what);
     playing.next = context.currentTime + PATTERN[what].every;
