@@ -13,7 +13,8 @@ Room and alert id are percent-encoded. Payloads are JSON in UTF-8. An alert is {
 that is sent twice carries the same pair. A reader keeps the pairs that it has seen; another `log`
 means that the numbering starts anew. A reader that must miss nothing, however long it or the broker
 was away, publishes {"version": 1, "log", "after": last sequence without a gap} to `ask` whenever
-the state says live, and hears everything after it once more on `alerts/log/+`.
+the state says live, and whenever a number stays missing (a broker drops what waits too long for a slow
+reader), and hears everything after it once more on `alerts/log/+`, as far back as the outbox keeps it.
 """
 
 from typing import TypeVar

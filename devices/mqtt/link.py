@@ -192,10 +192,13 @@ class MqttLink:
         self._tell_since(self._outbox.confirmed_up_to - self._settings.ring)
         while True:
             self._wake.clear()
-            if batch := self._outbox.pending(WINDOW):
+            batch = self._outbox.pending(WINDOW)
+            if batch:
                 await self._tell(client, batch)
-            elif self._again:
+            if self._again:  # in turn with what is new: a reader's question is answered while alarms go on
                 await self._tell_again(client)
+            elif batch:
+                continue
             elif self._stop.is_set():
                 return
             else:
@@ -215,9 +218,15 @@ class MqttLink:
         self._alerts.bytes += sum(len(self._payload(alert)) for alert in batch)
 
     def _tell_since(self, sequence: int) -> None:
-        """Queue what was confirmed after `sequence` to be told again; what is queued already stays."""
-        first = min(sequence, self._again[0].sequence - 1) if self._again else sequence
-        self._again = deque(self._outbox.since(first))
+        """Queue what was confirmed after `sequence` to be told again; what is queued already stays.
+
+        It stays itself: asked for anew, the outbox may not keep it any more.
+        """
+        queued, confirmed = self._again, list(self._outbox.since(sequence))
+        first, last = (queued[0].sequence, queued[-1].sequence) if queued else (0, -1)
+        before = [alert for alert in confirmed if alert.sequence < first]
+        after = [alert for alert in confirmed if alert.sequence > last]
+        self._again = deque([*before, *queued, *after])
         self._wake.set()
 
     async def _tell_again(self, client: aiomqtt.Client) -> None:

@@ -55,7 +55,7 @@ async def test_the_link_stays_flat_under_full_load() -> None:
     print(report)
     assert max(memory[half:]) - max(memory[:half]) < GROWTH_MIB, report
     assert max(descriptors[half:]) <= max(descriptors[:half]) + 8, report  # visitors in passing
-    assert max(tasks) == min(tasks), report
+    assert max(tasks[half:]) <= max(tasks[:half]), report  # visitors in passing
     assert served.report["ended"] == []
     assert served.uncounted() == []
     assert all(row["STRING"] == served.alerts for row in (*served.report["slow"], *served.report["full"]))

@@ -106,8 +106,10 @@ class Listener:
             seen, after = set(self.sequences()), -1
             while after + 1 in seen:
                 after += 1
-            question = {"version": 1, "log": note["log"], "after": after}
-            client.publish(message.topic.replace("/state", "/ask"), json.dumps(question), qos=1)
+            self.ask(message.topic.replace("/state", "/ask"), note["log"], after)
+
+    def ask(self, topic: str, log: str, after: int) -> None:
+        self._client.publish(topic, json.dumps({"version": 1, "log": log, "after": after}), qos=1)
 
     def notes(self, part: str) -> list[dict[str, object]]:
         return [json.loads(payload) for topic, payload, _ in list(self.heard) if part in topic and payload]
