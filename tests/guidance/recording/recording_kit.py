@@ -48,6 +48,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     dict[str, str]: st.dictionaries(TEXT, TEXT, max_size=3),
     float | None: st.none() | FLOAT | st.integers(-5, 5),
     tuple[str, ...]: st.lists(TEXT, max_size=3).map(tuple),
+    tuple[float, ...]: st.lists(FLOAT, max_size=3).map(tuple),
     m.NDArray[Any]: arrays(SHAPES),
     m.NDArray[np.float64]: st.integers(0, 400).flatmap(lambda n: arrays((n, 3), np.float64)),
     m.NDArray[np.uint8]: arrays(SHAPES.map(lambda s: (*s[1:], 4)), np.uint8),
