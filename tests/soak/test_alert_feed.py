@@ -1,4 +1,4 @@
-"""A hundred thousand alarms over a broker that is killed twice and cut off for a minute, and a service that is killed."""
+"""A hundred thousand alarms while the broker is killed twice and cut off for a minute, and the service is killed."""
 
 import os
 import signal

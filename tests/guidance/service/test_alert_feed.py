@@ -22,6 +22,7 @@ def broker(mosquitto: Path, tmp_path: Path) -> Iterator[Any]:
     running.kill()
 
 
+@pytest.mark.slow
 async def test_no_alarm_is_lost(broker: Any, tmp_path: Path) -> None:
     listener = Listener(broker.port, "guidance/#", asks=True)
     service = Service(broker.port, tmp_path / "records", COUNT)
