@@ -81,7 +81,11 @@ def to_domain(wire: b.Wire, receive_time_ns: int, naming: Naming) -> list[AnyMes
     if translate is None:
         content = b"".join(bytes(part) for part in wire.pack())
         return [Unknown(type_name=wire.type_name, body=content, **_times(wire, tags, receive_time_ns))]
-    return translate(wire, tags, receive_time_ns, naming)
+    messages = translate(wire, tags, receive_time_ns, naming)
+    for message in messages:  # names also come from metadata and JSON; the header's were checked when it was read
+        if not message.name.isprintable():
+            raise RemoteProtocolError(f"{wire.type_name}: name {message.name!r} has characters that cannot be printed")
+    return messages
 
 
 def _times(wire: b.Wire, tags: Tags, receive_time_ns: int) -> dict[str, Any]:

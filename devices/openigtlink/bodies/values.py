@@ -62,9 +62,12 @@ class ArrayData(Wire, frozen=True, kw_only=True, eq=False):
         if name is None or not 1 <= dimensions <= 32 or len(content) < start:
             refuse(type_name, f"scalar type {content[0]} in {dimensions} dimensions is not an array")
         shape = struct.unpack_from(f">{dimensions}H", content, 2)
-        count = 1
+        count = spread = 1
         for extent in shape:
             count *= extent
+            spread *= extent or 1
+        if spread > 2**31:  # also of an array without numbers: NumPy cannot hold its strides
+            refuse(type_name, f"sizes {shape} are too large")
         need_size(type_name, content, start + count * np.dtype(name).itemsize)
         array = np.frombuffer(content, ">" + name, offset=start).astype(name).reshape(shape)
         array.flags.writeable = False

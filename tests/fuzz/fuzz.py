@@ -1,0 +1,110 @@
+"""`python tests/fuzz/fuzz.py TARGET [--runs N] [--seconds S]`: coverage-guided by atheris, else mutation of the corpus.
+
+A crash is kept in tests/fuzz/corpus/TARGET/ and is from then on part of the suite.
+"""
+
+import argparse
+import hashlib
+import importlib.util
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+LARGEST = 16 * 1024
+PROCESS_MB = 2048
+
+
+def mutated(seeds: list[bytes], chance: random.Random) -> bytes:
+    """A seed with some bytes changed, cut, doubled or joined with another's."""
+    data = bytearray(chance.choice(seeds) if seeds else b"\0")
+    for _ in range(chance.randint(1, 8)):
+        at = chance.randrange(len(data) + 1)
+        kind = chance.randrange(6)
+        if kind == 0 and data:
+            data[at % len(data)] ^= 1 << chance.randrange(8)
+        elif kind == 1 and data:
+            data[at % len(data)] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
+        elif kind == 2:
+            del data[at : at + chance.randint(1, 32)]
+        elif kind == 3:
+            data[at:at] = chance.randbytes(chance.randint(1, 16))
+        elif kind == 4:
+            data[at:at] = data[at : at + chance.randint(1, 64)]
+        elif seeds:
+            other = chance.choice(seeds)
+            data[at:] = other[chance.randrange(len(other) + 1) :]
+    return bytes(data[:LARGEST])
+
+
+def plain(name: str, runs: int, seconds: float, seed: int = 1) -> int:
+    """Without coverage: mutation of the corpus until `runs` or `seconds` are over; the number of inputs."""
+    from targets import TARGETS, seeds
+
+    target, corpus, chance = TARGETS[name], seeds(name), random.Random(seed)
+    done, until = 0, time.monotonic() + seconds if seconds else float("inf")
+    while (not runs or done < runs) and time.monotonic() < until:
+        data = mutated(corpus, chance)
+        try:
+            target(data)
+        except BaseException:
+            keep(name, data)
+            raise
+        done += 1
+    return done
+
+
+def keep(name: str, data: bytes) -> Path:
+    """Write an input that fell over to the corpus."""
+    folder = Path(__file__).parent / "corpus" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"crash-{hashlib.sha256(data).hexdigest()[:16]}"
+    path.write_bytes(data)
+    print(f"kept {path}", file=sys.stderr)
+    return path
+
+
+def guided(name: str, runs: int, seconds: float) -> None:
+    """With atheris (libFuzzer): never returns; exit code 0 when nothing fell over."""
+    import atheris
+
+    import guidance.plan
+    import guidance.settings
+
+    with atheris.instrument_imports(include=["devices"]):
+        from targets import TARGETS, seeds
+    if name in ("settings", "plan"):
+        for function in (guidance.plan.load_plan, guidance.settings.load_settings, guidance.settings.parse_settings):
+            atheris.instrument_func(function)
+    start = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    for number, data in enumerate(seeds(name)):
+        (start / str(number)).write_bytes(data)
+    folder = Path(__file__).parent / "corpus" / name
+    folder.mkdir(parents=True, exist_ok=True)
+    words = [
+        sys.argv[0], str(start), f"-artifact_prefix={folder}/", f"-max_len={LARGEST}", f"-rss_limit_mb={PROCESS_MB}",
+             "-timeout=5", "-print_final_stats=1", f"-runs={runs or -1}"]  # fmt: skip
+    words += [f"-max_total_time={round(seconds)}"] if seconds else []
+    atheris.Setup(words, TARGETS[name])
+    atheris.Fuzz()
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target")
+    parser.add_argument("--runs", type=int, default=0)
+    parser.add_argument("--seconds", type=float, default=0.0)
+    parser.add_argument("--plain", action="store_true", help="without atheris")
+    given = parser.parse_args()
+    if not given.plain and importlib.util.find_spec("atheris"):
+        guided(given.target, given.runs, given.seconds)
+    began = time.monotonic()
+    done = plain(given.target, given.runs, given.seconds)
+    print(f"{given.target}: {done} inputs in {time.monotonic() - began:.0f} s, none fell over")
+
+
+if __name__ == "__main__":
+    main()
