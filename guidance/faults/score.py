@@ -31,12 +31,18 @@ class Outcome(msgspec.Struct):
     false_stops: list[str]  # reasons
 
 
-def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int) -> Outcome:
-    """Every oracle's expectations from `since_ns` on that could be met by `until_ns`."""
+def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int, without: str = "") -> Outcome:
+    """Every oracle's expectations from `since_ns` on that could be met by `until_ns`.
+
+    Another rule may stop the room in the same moment and so excuse a rule that speaks only while energy flows;
+    the rule that is switched off (`without`) is not excused: the table shows what it would have seen.
+    """
     expected = [row for oracle in ORACLES for row in oracle(trace, limits, until_ns)]
     expected = [row for row in expected if trace.phase_at(row.since_ns) in row.phases]
     due = [row for row in _first(expected) if since_ns <= row.since_ns and row.since_ns + row.bound_ms * MS <= until_ns]
-    return Outcome([_check(trace, row) for row in due if not row.optional], _false_stops(trace, expected, since_ns))
+    return Outcome(
+        [_check(trace, row, without) for row in due if not row.optional], _false_stops(trace, expected, since_ns)
+    )
 
 
 def _first(expected: Iterable[Expectation]) -> list[Expectation]:
@@ -51,7 +57,7 @@ def _first(expected: Iterable[Expectation]) -> list[Expectation]:
     return out
 
 
-def _check(trace: Trace, row: Expectation) -> Finding:
+def _check(trace: Trace, row: Expectation, without: str) -> Finding:
     deadline = row.since_ns + round(row.bound_ms * MS)
     if row.effect == "NOT_LIVE":
         lied = [at for at, tool, quality in trace.shown if tool == row.subject and quality == "ok" and at > deadline]
@@ -62,7 +68,7 @@ def _check(trace: Trace, row: Expectation) -> Finding:
         return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, late, bool(wrong))
     told = _alert_ns(trace, f"{row.rule}.{row.subject}", row.since_ns)
     acted = {"STOP": _stop_ns, "HOLD": _off_ns}.get(row.effect, lambda trace, since: since)(trace, row.since_ns)
-    ripe = max(row.since_ns, row.ripe_ns) + GRACE_NS
+    ripe = max(row.since_ns, row.ripe_ns) + (0 if row.rule == without else GRACE_NS)
     excused = trace.phase_at(ripe) not in row.phases
     if told is None and acted is not None and acted <= deadline and excused and row.effect != "ALERT":
         told = acted  # another rule took the room out of the phases in which this one speaks

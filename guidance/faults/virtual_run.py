@@ -66,6 +66,7 @@ class Session:
         simulated = build_peers(ROOM, 1 + base, EPOCH_NS)
         self.core = Core(settings, plan, limits)
         self.limits: Limits = {name: limit.value for name, limit in limits.items()}
+        self.without = without
         if without:
             switch_off(self.core, without)
         self.spoilers = [Spoiler(peer, np.random.default_rng([base, 3])) for peer in simulated.peers]
@@ -140,7 +141,7 @@ class Session:
             at = began + SECOND
             self.room.at(at, self._act("START", at))
         self.room.run_until(until)
-        outcome = judge_trace(self.trace, self.limits, began, until)
+        outcome = judge_trace(self.trace, self.limits, began, until, self.without)
         for fault in active:
             if fault.wire is not None and fault.wire.spoiled:
                 wrong = fault.wire.wrongly_accepted > 0
