@@ -51,6 +51,7 @@ BY_TYPE: dict[Any, st.SearchStrategy[Any]] = {
     tuple[float, ...]: st.lists(FLOAT, max_size=3).map(tuple),
     m.NDArray[Any]: arrays(SHAPES),
     m.NDArray[np.float64]: st.integers(0, 400).flatmap(lambda n: arrays((n, 3), np.float64)),
+    m.NDArray[np.int32]: st.integers(0, 40).flatmap(lambda n: arrays((n,), np.int32)),
     m.NDArray[np.uint8]: arrays(SHAPES.map(lambda s: (*s[1:], 4)), np.uint8),
     dict[str, float | int | str | bool | None]: st.dictionaries(
         TEXT, st.none() | FLOAT | st.integers(-(2**60), 2**60) | TEXT | st.booleans(), max_size=4
