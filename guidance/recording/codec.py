@@ -22,7 +22,7 @@ from devices import packing
 from devices.errors import RemoteProtocolError
 from devices.messages import AnyMessage
 from guidance.errors import RecordingError
-from guidance.events import AnyEvent, Arrival, Effect, Job, JobDone, Send
+from guidance.events import AnyEvent, Arrival, Effect, Health, Job, JobDone, Send
 
 WHOLE_BYTES = 4096
 _HEAD = struct.Struct("<I")
@@ -83,6 +83,9 @@ class Packer:
             message = exact(event.message)
             event = event if message is event.message else msgspec.structs.replace(event, message=message)
             head = msgspec.msgpack.encode(event, enc_hook=self._put_beside)
+        elif isinstance(event, Health):
+            event = msgspec.structs.replace(event, facts={name: float(value) for name, value in event.facts.items()})
+            head = msgspec.msgpack.encode(event)
         else:
             head = msgspec.msgpack.encode(event, enc_hook=self._digest)
         beside, self._beside, self._beside_bytes = self._beside, [], 0
