@@ -241,7 +241,7 @@ def _number(facts: Facts, key: str, missing: float) -> float:
 def _sighting(facts: Facts) -> Sighting:
     way = (_number(facts, "x_mm", 0.0), _number(facts, "y_mm", 0.0))
     usable, through = bool(facts.get("usable")), bool(facts.get("through_plane"))
-    return Sighting(_number(facts, "share_outside", 1.0), way, usable, through)
+    return Sighting(_number(facts, "share_outside", 1.0), way, usable, through, sudden=bool(facts.get("sudden_motion")))
 
 
 def _ahead(facts: Facts) -> Sighting | None:

@@ -84,7 +84,11 @@ class MotionWork:
         }
         for row in found:
             facts[row.kind.value] = row.value
-        return facts | (self._ahead(flow, seen.centroid_mm, acquired_ns, horizon_s) if usable else {})
+        if (
+            not usable or Disturbance.SUDDEN.value in facts
+        ):  # what breathing does not do must not be learnt as breathing
+            return facts
+        return facts | self._ahead(flow, seen.centroid_mm, acquired_ns, horizon_s)
 
     def _ahead(self, flow: Flow, now_mm: tuple[float, float], acquired_ns: int, horizon_s: float) -> Facts:
         """Where the target will be when the beam can answer; rigidly beyond what the frame shows."""

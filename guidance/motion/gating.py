@@ -27,6 +27,7 @@ class GateReason(StrEnum):
     AHEAD = "leaving"  # in the gate now, predicted outside when the beam can answer
     THROUGH_PLANE = "through_plane"
     ESTIMATE = "bad_estimate"
+    SUDDEN = "sudden_motion"  # a cough, a shift, or an estimate that went astray: never the ground for beam on
     STALE = "stale"
 
 
@@ -76,6 +77,7 @@ class Sighting:
     centroid_mm: tuple[float, float]  # x, y
     usable: bool = True
     through_plane: bool = False
+    sudden: bool = False
 
 
 def sight(target: Target, displacement_px: NDArray[np.float32], boundary_mm: float, usable: bool = True) -> Sighting:
@@ -211,6 +213,7 @@ class Gate:
         faults = (
             (not sighting.usable, GateReason.ESTIMATE),
             (sighting.through_plane, GateReason.THROUGH_PLANE),
+            (sighting.sudden, GateReason.SUDDEN),
             (not sighting.outside_share <= s.most_outside_share, GateReason.SHARE),
             (not float(np.hypot(*sighting.centroid_mm)) <= s.centroid_mm, GateReason.CENTROID),
             (age_ns > s.most_age_ns, GateReason.STALE),

@@ -141,14 +141,15 @@ def test_the_beam_waits_for_a_reference_and_two_good_frames():
     assert rig.core.motion.gate.beam_on
 
 
-def test_a_target_that_leaves_takes_the_permit_with_it_and_gets_it_back_after_two_frames(rig):
+def test_a_target_that_leaves_takes_the_permit_with_it_and_gets_it_back_after_two_good_frames(rig):
     left_ns = rig.now_ns
     rig.frame(np.roll(painted(), 4, axis=0))  # 8 mm
     off = [at for at, permit in rig.permits if at > left_ns and not permit]
     assert off and off[0] == left_ns + LANE_NS
     assert not rig.permitted
-    rig.frame(painted())
-    assert not rig.permitted
+    for _ in range(2):  # the way back was sudden; then the first good one
+        rig.frame(painted())
+        assert not rig.permitted
     rig.frame(painted())
     assert rig.permitted
     verbs = [s.message.verb for _, s in rig.sends if s.link == "therapy" and s.message.verb != "PERMIT"]
@@ -303,3 +304,17 @@ def test_energy_is_permitted_only_on_lately_seen_targets(sights):
         after = [at for at, good in seen if begin_ns < at < end_ns and not good]
         assert not after, "permitted on after a frame that was not good"
         assert begin_ns - known[-1][0] <= 2 * PERIOD_NS + TICK_NS
+
+
+def test_a_sudden_return_into_the_gate_is_not_believed_at_once():
+    rig = Rig(works=False)
+    for _ in range(3):
+        rig.frame(facts=place())
+    rig.begin()
+    rig.frame(facts=place(y_mm=14.0, share=1.0))
+    rig.frame(facts=place(sudden_motion=14.0))
+    assert not rig.permitted and rig.core.motion.gate.reason.value == "sudden_motion"
+    rig.frame(facts=place())
+    assert not rig.permitted
+    rig.frame(facts=place())
+    assert rig.permitted and rig.core.motion.events == {"sudden_motion": 1}
