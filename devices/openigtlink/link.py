@@ -23,7 +23,21 @@ from collections.abc import Callable
 from devices.clock import Clock
 from devices.counters import LinkRow
 from devices.errors import LinkError, LocalProtocolError, RemoteProtocolError
-from devices.messages import Alert, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose, Reading, Unknown
+from devices.messages import (
+    Alert,
+    AnyMessage,
+    Command,
+    GuidedPose,
+    Image,
+    Metrics,
+    Outlines,
+    Overlay,
+    Paths,
+    Points,
+    Pose,
+    Reading,
+    Unknown,
+)
 from devices.openigtlink import answers
 from devices.openigtlink import bodies as b
 from devices.openigtlink.bodies.queries import query_name, question
@@ -42,7 +56,7 @@ OnMessage = Callable[[AnyMessage], None]
 OnChange = Callable[[bool, str, str], None]
 OnLoss = Callable[[str, int, str], None]
 
-_NEWEST_ONLY = frozenset({Pose, GuidedPose, Image, Overlay, Metrics, Reading})
+_NEWEST_ONLY = frozenset({Pose, GuidedPose, Image, Overlay, Metrics, Reading, Points, Paths, Outlines})
 _HOUSEKEEPING_S = 0.05
 _NUMBERED = (Pose, Image)
 _POSES = (Pose, GuidedPose)

@@ -23,7 +23,7 @@ from devices.zeromq.commands import Executor, Issuer
 from devices.zeromq.framing import Header, from_parts, kind_of, room_prefix, to_parts, topic_of
 from devices.zeromq.keys import GateKeeper
 from devices.zeromq.settings import ZeroMQSettings
-from devices.zeromq.sockets import ROLES, Context, Reader, Socket, Watch, open_socket, readable
+from devices.zeromq.sockets import ROLES, SMALL_PART_BYTES, Context, Reader, Socket, Watch, open_socket, readable
 
 READ_AT_ONCE = 64  # messages per turn of the loop
 STREAMS = 4096  # topics whose numbering is remembered
@@ -279,6 +279,9 @@ class ZeroMQLink:
 
     def _decode(self, name: str, parts: list[Buffer], fits: Callable[[AnyMessage], bool]) -> Header | None:
         try:
+            size = sum(map(len, parts))
+            if size > self._settings.max_part_bytes + SMALL_PART_BYTES:
+                raise RemoteProtocolError(f"parts of {size} bytes together; the limit is for all of them")
             header = from_parts(self._settings.room, parts)
             if not fits(header.message):
                 raise RemoteProtocolError(f"a {kind_of(header.message)} does not belong on {name}")

@@ -34,7 +34,7 @@ class ZeroMQSettings:
     execute: str = ""  # bind: commands for us arrive here
     latest: frozenset[str] = frozenset({"image", "overlay"})  # kinds of which only the newest waiting counts
     curve: CurveKeys | None = None
-    max_part_bytes: int = 64 * 1024 * 1024
+    max_part_bytes: int = 64 * 1024 * 1024  # libzmq refuses a larger part; parts may not be more together either
     queue: int = 256  # messages per peer, each way
     image_queue: int = 16  # the same on `publish_images`
     heartbeat_ms: int = 500

@@ -1,7 +1,7 @@
 """A crowd of OpenIGTLink clients in one process: slow ones, fast ones, and some that never read.
 
-`python -m guidance.bench.crowd PORT SLOW FULL STUCK SECONDS` connects them all, counts what they get, and writes one
-line of JSON. Slow clients ask for poses in bundles of 100 ms, for no images, and send a pose of their own at 10 Hz;
+`python -m guidance.bench.crowd PORT SLOW FULL STUCK` connects them all, counts what they get until it reads a line
+from stdin, and writes one line of JSON. Slow clients ask for poses in bundles of 100 ms, for no images, and send a pose of their own at 10 Hz;
 full clients take everything. Alerts carry their time of sending (CLOCK_MONOTONIC) in `first_ns`.
 """
 
@@ -86,8 +86,8 @@ class Client(asyncio.BufferedProtocol):
             self._transport.close()
 
 
-async def crowd(port: int, slow: int, full: int, stuck: int, seconds: float) -> dict[str, Any]:
-    """Connect, listen for `seconds`, and tell: what each kind got, how late alerts were, who was cut off."""
+async def crowd(port: int, slow: int, full: int, stuck: int) -> dict[str, Any]:
+    """Connect, listen until a line on stdin, and tell: what each got, how late alerts were, who was cut off."""
     loop = asyncio.get_running_loop()
     late_ns: list[int] = []
     sockets = [_stuck(port) for _ in range(stuck)]
@@ -95,7 +95,7 @@ async def crowd(port: int, slow: int, full: int, stuck: int, seconds: float) -> 
     for client in clients:
         await loop.create_connection(partial(_itself, client), "127.0.0.1", port)
     print("connected", flush=True)
-    await asyncio.sleep(seconds)
+    await loop.run_in_executor(None, sys.stdin.readline)
     found = {
         "slow": [client.counts for client in clients[:slow]],
         "full": [client.counts for client in clients[slow:]],
@@ -127,7 +127,7 @@ def main() -> None:
     """One crowd, as the arguments say."""
     port, slow, full, stuck = (int(word) for word in sys.argv[1:5])
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        print(json.dumps(runner.run(crowd(port, slow, full, stuck, float(sys.argv[5])))), flush=True)
+        print(json.dumps(runner.run(crowd(port, slow, full, stuck))), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import socket
 import statistics
 import struct
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
@@ -111,25 +112,29 @@ async def serve(
     async with listening(write_stall_s=3600.0) as (link, _):
         process = psutil.Process()
         before = process.memory_info().rss
-        arguments = [str(link.address[1]), str(slow), str(full), str(stuck), str(seconds)]
+        arguments = [str(link.address[1]), str(slow), str(full), str(stuck)]
         crowd = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "guidance.bench.crowd", *arguments, stdout=asyncio.subprocess.PIPE, limit=2**26
-        )
+            sys.executable, "-m", "guidance.bench.crowd", *arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            limit=2**26,
+        )  # fmt: skip
+        assert crowd.stdin is not None
         assert crowd.stdout is not None
         await crowd.stdout.readline()
         while len(link.peers) < slow + full + stuck:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         ended = asyncio.Event()
         speaking = asyncio.create_task(speak(link, ended))
-        for _ in range(int(seconds)):
+        until = asyncio.get_running_loop().time() + seconds
+        while asyncio.get_running_loop().time() < until:
             if sample is not None:
                 sample(link)
-            await asyncio.sleep(0.8)
+            await asyncio.sleep(1.0)
         queued_bytes = link.describe()["queued_bytes"]
         ended.set()
         alerts = await speaking
         await asyncio.sleep(min(0.1 * seconds, 2.0))
         row = link.describe()
+        crowd.stdin.write(b"\n")
         report = json.loads(await crowd.stdout.readline())
         await crowd.wait()
         grown = (process.memory_info().rss - before) / 2**20

@@ -95,7 +95,7 @@ async def test_stt_image_thins_and_without_push_only_what_is_asked_comes(
     peer = await dial(server.port)
     quiet = await peer.ask(b.Query(name_of_type="STT_IMAGE", resolution=2**32 // 5))
     assert (quiet.type_name, quiet.status) == ("RTS_IMAGE", 0)
-    assert (await peer.ask(b.Query(name_of_type="STT_POLYDATA"))).status == 1, "there is no such stream here"
+    assert (await peer.ask(b.Query(name_of_type="STT_NDARRAY"))).status == 1, "there is no such stream here"
     for _ in range(30):
         server.link.send(picture(size=8))
         server.link.send(pose())

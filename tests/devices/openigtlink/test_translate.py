@@ -174,7 +174,23 @@ def test_words_and_numbers_come_back_whole_over_version_1(kind: str, data: st.Da
 
 def test_every_kind_of_message_is_in_the_table() -> None:
     tags = {kind.__struct_config__.tag for kind in m.AnyMessage.__args__}
-    assert tags == set(MESSAGES)
+    only_told = {"paths", "outlines"}  # a TRAJ comes back as Points, a POLYDATA as Unknown
+    assert tags == set(MESSAGES) | only_told
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_paths_and_outlines_are_trajectories_and_lines_on_the_wire(version: int) -> None:
+    ends = np.arange(12.0).reshape(2, 2, 3)
+    paths = m.Paths(name="needles", frame="RAS", labels=("a", "b"), ends_mm=ends, radii_mm=(1.5, 2.5))
+    (trajectory,) = Decoder().feed(b"".join(bytes(part) for part in encode(*to_wire(paths, version))))
+    assert [(e.name, e.entry_mm, e.target_mm, e.radius_mm) for e in trajectory.elements] == [  # type: ignore[attr-defined]
+        ("a", (0, 1, 2), (3, 4, 5), 1.5), ("b", (6, 7, 8), (9, 10, 11), 2.5),
+    ]  # fmt: skip
+    counts = np.array([3, 2], np.int32)
+    outlines = m.Outlines(name="liver", frame="RAS", points_mm=np.arange(15.0).reshape(5, 3), counts=counts)
+    (surface,) = Decoder().feed(b"".join(bytes(part) for part in encode(*to_wire(outlines, version))))
+    assert surface.lines.tolist() == [3, 0, 1, 2, 2, 3, 4]  # type: ignore[attr-defined]
+    assert surface.points_mm.tolist() == outlines.points_mm.tolist()  # type: ignore[attr-defined]
 
 
 def test_an_alert_reaches_a_plain_version_1_viewer_as_status_and_string() -> None:
