@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
-QUIET = "quic gpu background-networking component-update sync".split()
+QUIET = ["quic", "gpu", "background-networking", "component-update", "sync"]
 ARGS = ["--no-sandbox", "--no-first-run", *(f"--disable-{name}" for name in QUIET)]
 WIDE = {"width": 1280, "height": 720}
 
@@ -93,7 +93,7 @@ def browser(chromium: Path) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """One service for the tests of a file."""
-    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 240)
+    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 1200)
     yield one
     one.end()
 

@@ -36,7 +36,7 @@ def hold_facts(facts: Any) -> dict[tuple[str, str], float]:
 
 
 async def obey(session: Session, held: dict[tuple[str, str], float]) -> None:
-    """Lines from stdin until it closes. A fact is set at once too: some are only measured when something happens."""
+    """Lines from stdin; when it closes the session ends. A fact is set at once too: some are measured only on events."""
     facts = session.core.scene.facts
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
@@ -49,6 +49,7 @@ async def obey(session: Session, held: dict[tuple[str, str], float]) -> None:
             held.clear()
             for name, subject in freed:
                 facts.set(name, subject, Fact(0.0, session.clock.now_ns()))
+    session.end()
 
 
 async def tell(session: Session, acts: Counter[str]) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -46,9 +47,8 @@ def silence(page: Page, stage: Stage) -> None:
 def test_live_views_update_and_say_their_age(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.address)
     live(page)
-    page.wait_for_timeout(2500)
-    ages = page.locator(".well .age").all_inner_texts()
-    assert len(ages) == 4 and all(re.match(r"^\d\.\d\ds$", age) for age in ages), ages
+    ages = "[...document.querySelectorAll('.well .age')].map((e) => e.textContent)"
+    until(page, ages + r".filter((t) => /^\d\.\d\ds$/.test(t)).length === 4", 30)
     number = page.locator("[data-view=Ultrasound] .readout").inner_text()
     page.wait_for_timeout(500)
     assert page.locator("[data-view=Ultrasound] .readout").inner_text() != number
@@ -395,7 +395,7 @@ def test_shape_flashes_at_two_hertz_and_text_never(stage: Stage, open_page: Open
         if (now < 3000) requestAnimationFrame(step); else done(rows); }; step(); })"""
     )
     assert {row[1] for row in seen} == {"1"}, "text flashes"
-    steady = [pair for pair in zip(seen, seen[1:], strict=False) if pair[0][3] == pair[1][3]]
+    steady = [pair for pair in pairwise(seen) if pair[0][3] == pair[1][3]]
     changes = sum(a[0] != b[0] for a, b in steady)
     print(sorted({row[0] for row in seen}), [round(b[2]) for a, b in steady if a[0] != b[0]])
     seconds = sum(b[2] - a[2] for a, b in steady) / 1e3
