@@ -9,7 +9,6 @@ Run: guidance bench navigation
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,9 @@ from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 from scipy.spatial.transform import Rotation, Slerp
 
+from devices.messages import Image
+from guidance.lanes.show import ShowWork
+from guidance.load import config_file, load_room
 from guidance.navigation.targeting import TOOL_SAMPLES, Targeting
 from guidance.plan import Plan, SignedDistance, Structure, Target, Trajectory
 from guidance.settings import Tool
@@ -103,20 +105,35 @@ def _pose_rows(rounds: int) -> list[dict[str, Any]]:
 
 
 def _overlay_rows(rounds: int) -> list[dict[str, Any]]:
-    plan = replace(_plan(5), trajectories=())
+    plan = _plan(5)
+    settings, _, _ = load_room(config_file("procedures", "fusion_biopsy_prostate"))
+    show = ShowWork(settings, plan)
+    pixels = np.random.default_rng(2).integers(0, 255, (1, ROW, COLUMN), np.uint8)
     plane = np.diag([0.2, 0.2, 1.0, 1.0])
     plane[:3, 3] = -60.0, -40.0, 32.0
+    image = Image(name="Ultrasound", pixels=pixels, frame="Image", frame_from_image_mm=np.eye(4))
+    drawn: dict[str, Any] = {
+        "stream": "Ultrasound", "image": image, "tools": {"Needle": np.eye(4)}, "void": "", "ras_from_image": plane,
+        "tips": {"Needle": ((0.0, 0.0, 150.0), 0.7)}, "zones": [(plan.structures[0].shape, np.eye(4))],
+    }  # fmt: skip
     mask = _ball(128, 40.0)
-    image = sitk.GetImageFromArray(mask.astype(np.uint8))
+    volume = sitk.GetImageFromArray(mask.astype(np.uint8))
     taken = _median_ms(
         {
+            "whole": lambda: show.frame(**drawn),
             "outlines": lambda: [s.contours(plane, (ROW, COLUMN)) for s in plan.structures],
             "field": lambda: SignedDistance(mask, np.eye(4)),
-            "maurer": lambda: sitk.SignedMaurerDistanceMap(image, squaredDistance=False, useImageSpacing=True),
+            "maurer": lambda: sitk.SignedMaurerDistanceMap(volume, squaredDistance=False, useImageSpacing=True),
         },
         rounds,
     )
     return [
+        _row(
+            "whole overlay: picture, plan, way, tool, zone",
+            f"5 structures, {COLUMN}x{ROW}",
+            taken["whole"],
+            limit=OVERLAY_LIMIT_MS,
+        ),
         _row("outlines of an overlay", f"5 structures, {COLUMN}x{ROW}", taken["outlines"], limit=OVERLAY_LIMIT_MS),
         _row("distance field, once a plan", "128^3", taken["field"], "SimpleITK Maurer", taken["maurer"]),
     ]
