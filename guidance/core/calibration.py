@@ -26,12 +26,13 @@ DWELL_TICKS = 20  # poses of a held pointer that are averaged
 STILL_MM = 0.7  # root mean square about their mean that counts as held still
 PIVOT_POSES = 2000  # at most
 LEAST_PIVOT = 100
+LAG_S = 0.3  # a larger lag is a mistake, not a delay
 
 
 class CalibrationDesk(Desk):
-    """Acts REGISTER_START, COLLECT, REGISTER, PIVOT_START, PIVOT; one procedure of each kind at a time."""
+    """Acts REGISTER_START, COLLECT, REGISTER, PIVOT_START, PIVOT, LAG_START, LAG; one of each kind at a time."""
 
-    jobs = frozenset({"register", "pivot"})
+    jobs = frozenset({"register", "pivot", "line", "lag"})
 
     def __init__(self, scene: Scene, poses: PoseDesk) -> None:
         self._scene, self._poses, self._tracking = scene, poses, scene.tracking
@@ -42,6 +43,9 @@ class CalibrationDesk(Desk):
         self._pivot: tuple[str, FramePath, list[Matrix]] | None = None
         self._pivoting = ""
         self.tre_mm: float | None = None
+        self._lag = ""  # the tool whose motion against the water tank's bottom is being watched
+        self._lines: list[tuple[float, float]] = []  # (s, row) of the bottom in each frame
+        self._places: list[tuple[float, Vector]] = []  # (s, mm) of the tool
         if self._row is not None:
             self._pointer = self._tracking.way_from(self._row.pointer, self._row.moving)
             scene.facts.declare("registration_tre_mm", _title(self._row))
@@ -56,6 +60,8 @@ class CalibrationDesk(Desk):
             "REGISTER": self._register,
             "PIVOT_START": self._pivot_start,
             "PIVOT": self._pivot_end,
+            "LAG_START": self._lag_start,
+            "LAG": self._lag_end,
         }
 
     def _trust(self) -> None:
@@ -80,6 +86,16 @@ class CalibrationDesk(Desk):
             matrix = self._live(way, now_ns)
             if matrix is not None and len(kept) < PIVOT_POSES:
                 kept.append(matrix)
+
+        if self._lag:
+            self._watch_motion()
+
+    def _watch_motion(self) -> None:
+        track = self._tracking.tracks[self._tracking.tools[self._lag].stream]
+        matrix = self._tracking.graph.matrices.get(track.edge)
+        newest_s = track.ring.newest_ns / 1e9
+        if matrix is not None and track.quality.usable and newest_s > (self._places[-1][0] if self._places else 0.0):
+            self._places.append((newest_s, matrix[:3, 3].copy()))
 
     def _live(self, way: FramePath, now_ns: int) -> Matrix | None:
         live = all(self._tracking.edge_quality(edge, now_ns).usable for edge in way.edges)
@@ -146,14 +162,53 @@ class CalibrationDesk(Desk):
         self._pivot, self._pivoting = None, name
         return (), [self._scene.job("show", "", "pivot", {"poses": np.array(kept)}, {})]
 
+    def _lag_start(self, act: Act) -> Answer:
+        """`name`: the probe, moved up and down over the bottom of a water tank."""
+        name = str(act.values.get("name", ""))
+        pictures = [row.name for row in self._scene.settings.streams if row.kind == "ultrasound"]
+        if name not in self._tracking.tools or not pictures:
+            return (f"there is no tool {name!r} (have {sorted(self._tracking.tools)}), or no ultrasound",), []
+        self._lag, self._scene.lines_of = name, pictures[0]
+        self._lines.clear()
+        self._places.clear()
+        return (), []
+
+    def _lag_end(self, act: Act) -> Answer:
+        if not self._lag or len(self._lines) < 8 or len(self._places) < 8:
+            return (f"{len(self._lines)} frames with a line and {len(self._places)} poses were seen, 8 are needed",), []
+        lines = sorted(self._lines)
+        inputs = {
+            "signal": np.array([row for _, row in lines]), "signal_s": np.array([s for s, _ in lines]),
+            "reference": np.array([p for _, p in self._places]), "reference_s": np.array([s for s, _ in self._places]),
+        }  # fmt: skip
+        self._scene.lines_of = ""
+        return (), [self._scene.job("show", "", "lag", inputs, {})]
+
+    def _lined(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
+        self._lines.append((values["time_s"], values["row"]))
+        return ()
+
+    def _lagged(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
+        """Pictures run later than poses by this; the picture's stamps are taken back by it from now on."""
+        picture = next(row.name for row in self._scene.settings.streams if row.kind == "ultrasound")
+        found = CalibrationResult(
+            kind="temporal", moving=picture, fixed=self._lag, fixed_from_moving=_rows(np.eye(4)),
+            made_ns=self._scene.wall_ns, errors={"lag_s": values["lag_s"]}, limits={"lag_s": LAG_S, "lag_s_least": -LAG_S},
+        )  # fmt: skip
+        faults = found.faults(self._scene.wall_ns)
+        self._lag = ""
+        if not faults:
+            self._tracking.lags_ns[picture] = round(values["lag_s"] * 1e9)
+        return self._tell_result(found, values, faults, now_ns)
+
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """A fit: used or refused, and told either way."""
         if result.failed:
-            return self._tell_text(f"{result.kind} failed: {result.failed}", result.now_ns)
+            return () if result.kind == "line" else self._tell_text(f"{result.kind}: {result.failed}", result.now_ns)
         facts = result.facts
         values = {key: float(value) for key, value in facts.items() if isinstance(value, (int, float))}
-        use = {"register": self._registered, "pivot": self._pivoted}[result.kind]
-        return use(values, str(facts.get("refused", "")), result.now_ns)
+        uses = {"register": self._registered, "pivot": self._pivoted, "line": self._lined, "lag": self._lagged}
+        return uses[result.kind](values, str(facts.get("refused", "")), result.now_ns)
 
     def _registered(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
         row = self._row

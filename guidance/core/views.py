@@ -36,6 +36,10 @@ class ViewDesk(Desk):
         if not isinstance(message, Image):
             return ()
         self._scene.pictures[message.frame] = message.frame_from_image_mm
+        if self._scene.lines_of == state.settings.name:
+            time_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
+            inputs = {"image": message, "time_s": time_ns / 1e9}
+            return (self._scene.job("show", "", "line", inputs, image_evidence(state, message)),)
         if not self._scene.routes.carries("overlay"):
             return ()
         self._waiting[state.settings.name] = (

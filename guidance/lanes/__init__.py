@@ -49,6 +49,7 @@ class Workbench:
             "verify": verify.verify,
             "register": verify.register,
             "pivot": verify.pivot,
+            "line": verify.line,
             "lag": verify.lag,
         }
 

@@ -125,13 +125,13 @@ class ShowWork:
     def _overlay(
         self, picture: draw.Picture, ras_from_pixel: Matrix, tools: dict[str, Matrix], tips: Tips, zones: Zones
     ) -> None:
-        self._outlines(picture, ras_from_pixel)
         size = (picture.shape[0], picture.shape[1])
         for shape, ras_from_planned in zones:
             for outline in contours(Carried(shape, ras_from_planned), ras_from_pixel, size):
                 draw.line(picture, outline, "dose", width=1)
         pixel_from_ras = _flattened(ras_from_pixel)
         self._ways(picture, pixel_from_ras)
+        self._outlines(picture, ras_from_pixel)  # with labels, so over everything but the tools
         self._draw_tools(picture, pixel_from_ras, tools, tips)
 
     def _ways(self, picture: draw.Picture, pixel_from_ras: Matrix) -> None:

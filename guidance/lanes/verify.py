@@ -5,11 +5,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from devices.messages import Matrix
+from devices.messages import Image, Matrix
 from guidance.navigation.verification import verify_coverage
 from guidance.navigation.zones import Carried, Union
 from guidance.plan import Shape
-from guidance.space import calibrate_pivot, estimate_lag, register_points
+from guidance.space import calibrate_pivot, estimate_lag, line_depth, register_points
 
 Facts = dict[str, float | int | str | bool | None]
 Result = tuple[Facts, dict[str, Any]]
@@ -77,6 +77,12 @@ def _pivot_sigma(poses: NDArray[np.float64], rms_mm: float) -> float:
     rows = np.concatenate([poses[:, :3, :3], np.broadcast_to(-np.eye(3), (count, 3, 3))], axis=2).reshape(-1, 6)
     spread = np.linalg.inv(rows.T @ rows)[:3, :3]
     return float(rms_mm / 3**0.5 * np.sqrt(np.trace(spread) / 3))
+
+
+def line(image: Image, time_s: float) -> Result:
+    """Row of the water tank's bottom in one picture."""
+    plane = image.pixels[0] if image.pixels.ndim >= 3 else image.pixels
+    return {"row": line_depth(plane), "time_s": time_s}, {}
 
 
 def lag(

@@ -100,6 +100,7 @@ class Tracking:
         unknown = [(s.moving, s.fixed) for s in rows if not s.fixed_from_moving]
         self.graph = FrameGraph(known, [*unknown, *(track.edge for track in self.tracks.values())])
         self.errors = {(s.moving, s.fixed): (s.sigma_mm, s.bound_mm) for s in rows}
+        self.lags_ns: dict[str, int] = {}  # stream -> lag measured live, beside the one of its settings
         self.void: dict[Edge, str] = {}  # static edges that must not be used, with the reason
         self.tools = {tool.name: tool for tool in settings.tools}
         self._paths: dict[str, FramePath] = {
@@ -121,7 +122,7 @@ class Tracking:
     def time_ns(self, stream: Stream, device_time_ns: int, now_ns: int) -> int:
         """Service time of the event that a device stamped, by its aligned clock and calibrated lag."""
         aligned = self.alignments[stream.link].align(device_time_ns, now_ns, stream.name)
-        return aligned.time_ns - round(stream.lag_ms * 1e6)
+        return aligned.time_ns - round(stream.lag_ms * 1e6) - self.lags_ns.get(stream.name, 0)
 
     def join(self, moving: str, fixed: str, fixed_from_moving: Matrix, sigma_mm: float, bound_mm: float) -> None:
         """A static edge was measured anew: its matrix (4, 4) and its errors hold from now on."""
