@@ -1,8 +1,9 @@
 """A crowd of OpenIGTLink clients in one process: slow ones, fast ones, and some that never read.
 
 `python -m guidance.bench.crowd PORT SLOW FULL STUCK` connects them all, counts what they get until it reads a line
-from stdin, and writes one line of JSON. Slow clients ask for poses in bundles of 100 ms, for no images, and send a pose of their own at 10 Hz;
-full clients take everything. Alerts carry their time of sending (CLOCK_MONOTONIC) in `first_ns`.
+from stdin, and writes one line of JSON. Slow clients ask for poses in bundles of 100 ms, for no images, and send a
+pose of their own at 10 Hz; full clients take everything. Alerts carry their time of sending (CLOCK_MONOTONIC) in
+`first_ns`.
 """
 
 import asyncio
