@@ -67,13 +67,14 @@ class Alarm(msgspec.Struct, eq=False):
                 self._raise(now_ns, phase)
             if self.present:
                 self.value, self.limit = value, limit
+                self.shown = self.shown or now_ns - self.first_ns >= ms(self.rule.quiet_ms)
         else:
             self.pending_since_ns = 0
             self._lower(now_ns)
-        return self.state is not before or self.first_ns != first
+        return self.state is not before or (self.shown and self.first_ns != first)
 
     def _raise(self, now_ns: int, phase: Phase) -> None:
-        self.present = self.shown = True
+        self.present, self.shown = True, not self.rule.quiet_ms
         self.first_ns = now_ns
         self.acknowledged_by = ""
         calm = self.rule.calm if phase not in ENERGY else None
@@ -83,7 +84,7 @@ class Alarm(msgspec.Struct, eq=False):
         self.gone_since_ns = self.gone_since_ns or now_ns
         if self.present and now_ns - self.gone_since_ns >= ms(self.rule.hold_ms):
             self.present = False
-            self.shown = self.rule.latch
+            self.shown = self.rule.latch and self.shown
 
     def acknowledge(self, actor: str, now_ns: int = 0) -> bool:
         """A person has seen it; True when that is news."""

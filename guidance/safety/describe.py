@@ -45,6 +45,7 @@ def _row(rule: Rule, limits: Mapping[str, Limit]) -> str:
     when = f"`{rule.fact}` {rule.compare.value} {limit.value:g} {limit.unit}"
     when += f", {rule.delay_ms:g} ms long" if rule.delay_ms else ""
     reaction = rule.reaction.value + (", resumes by itself" if rule.auto_resume else "")
+    reaction += f", told after {rule.quiet_ms / 1000:g} s" if rule.quiet_ms else ""
     phases = "all" if rule.phases == ALWAYS else ", ".join(phase for phase in Phase if phase in rule.phases)
     priority = rule.priority.value + (f", {rule.calm.value} at rest" if rule.calm else "")
     latch = "yes" if rule.latch else "no"

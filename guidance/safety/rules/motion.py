@@ -3,10 +3,13 @@
 from devices.messages import Priority
 from guidance.safety.rules.row import ENERGY, Compare, Rule, hold
 
+_QUIET_MS = 10_000.0  # longer than any breath
+
 RULES: tuple[Rule, ...] = (
     hold(
         id="M1", row="M1", hazard="target out of gate", cause="breathing, patient moved",
         fact="target_outside_share", limit="target_outside_share", latch=False, auto_resume=True, gate=True,
+        quiet_ms=_QUIET_MS,
         phases=ENERGY, unknown_in=ENERGY, escalates=False,
         text="{subject}: {value:.0%} outside its boundary (limit {limit:.0%})",
         advice="wait for the gate", bound="100 ms",
@@ -14,6 +17,7 @@ RULES: tuple[Rule, ...] = (
     hold(
         id="M1c", row="M1", hazard="target away from its place", cause="breathing, patient moved",
         fact="target_centroid_mm", limit="target_centroid_mm", latch=False, auto_resume=True, gate=True,
+        quiet_ms=_QUIET_MS,
         phases=ENERGY, unknown_in=ENERGY, escalates=False,
         text="{subject} {value:.1f} mm from its planned place (limit {limit:.1f})",
         advice="wait for the gate", bound="100 ms",

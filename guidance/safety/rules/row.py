@@ -39,7 +39,9 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     in the phases of `unknown_in` (elsewhere it blocks arming, so a room that is only being set up
     is quiet). `calm`: the priority while no energy can flow, where it is another one.
     `delay_ms`: how long the violation must last; `hold_ms`: how long it must be gone before the
-    condition counts as cleared; `hysteresis`: how far back inside the limit clears it.
+    condition counts as cleared; `quiet_ms`: it reacts at once, and is told to people only when it
+    has lasted this long (a gate that closes with every breath is no news); `hysteresis`: how far
+    back inside the limit clears it.
     `auto_resume`: a HOLD that ends by itself when its condition clears. `gate`: the therapy may be
     started while it is violated, and waits in HOLD. `escalates`: unseen, it calls the next console.
     `bound`: from the arrival of the first evidence to the bytes of the reaction.
@@ -63,6 +65,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     unknown_in: frozenset[Phase] = ARMED
     delay_ms: float = 0.0
     hold_ms: float = 0.0
+    quiet_ms: float = 0.0
     hysteresis: float = 0.0
     fresh_ms: float = 0.0  # evidence older than this makes the fact unknown; 0 = the fact states an age itself
     auto_resume: bool = False

@@ -116,7 +116,9 @@ def behaviour(rule: str, fact: str, compare: str, limit: float, rules: tuple[Rul
     world.treat()
     quiet = hold(world, fact, inside, alarm, "active", seconds=1.0)
     raised = hold(world, fact, outside, alarm, "active", seconds=2.0)
-    parts.append(f"treating: inside {quiet}, outside {raised} {told(world, alarm)}")
+    phase = world.phase
+    late = hold(world, fact, outside, alarm, "active", seconds=12.0, step_ms=400) if raised == "never" else "-"
+    parts.append(f"treating: inside {quiet}, outside {raised} {phase}, told late {late} {told(world, alarm)}")
     near = hold(world, fact, inside, alarm, "cleared", seconds=6.0, step_ms=100)
     far = hold(world, fact, limit - sign * max(abs(limit) * 0.5, 0.4), alarm, "cleared", seconds=1.0)
     parts.append(f"back: near {near}, far {far} {told(world, alarm)}")
