@@ -71,7 +71,7 @@ class JournalOutbox:
     the journal's last. `unwritten` counts alerts that the journal refused (they are told all the same).
     """
 
-    def __init__(self, journal: Journal, feed: str = "mqtt", *, keep: int = 4096) -> None:
+    def __init__(self, journal: Journal, feed: str = "mqtt", *, keep: int = 100_000) -> None:
         """Take up what the journal holds. RecordingError names a record that is no entry."""
         self.log = journal.identity
         self.unwritten = 0

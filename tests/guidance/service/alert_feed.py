@@ -24,6 +24,7 @@ from guidance.settings import parse_settings
 
 ROOT = Path(__file__).resolve().parents[3]
 PER_TICK = 40
+STILL = 4  # looks without progress, half a second each, before a reader asks again
 
 
 def room(port: int, folder: str) -> dict[str, Any]:
@@ -126,7 +127,6 @@ class Reader:
 
     def __init__(self, listener: Any) -> None:
         self.numbers: set[int] = set()
-        self.asked = 0
         self._listener = listener
         self._read = 0
         self._after = 0
@@ -149,14 +149,17 @@ class Reader:
 
     async def stay(self) -> None:
         """Look, and ask, for as long as somebody reads."""
+        still = 0
         while True:
             await asyncio.sleep(0.5)
             self.look()
+            before = self._after
             while self._after + 1 in self._sequences:
                 self._after += 1
-            if self._after < max(self._sequences, default=0):
+            still = still + 1 if self._after == before < max(self._sequences, default=0) else 0
+            if still >= STILL:
                 self._listener.ask("guidance/or-1/ask", self._log, self._after)
-                self.asked += 1
+                still = 0
 
 
 async def campaign(broker: Any, listener: Any, service: Service, count: int, partition_s: float, until: Any) -> None:
