@@ -36,7 +36,7 @@ def hold_facts(facts: Any) -> dict[tuple[str, str], float]:
 
 
 async def obey(session: Session, held: dict[tuple[str, str], float]) -> None:
-    """Lines from stdin; when it closes the session ends. A fact is set at once too: some are measured only on events."""
+    """Lines from stdin; when it closes the session ends. A fact is also set at once: some wait for events."""
     facts = session.core.scene.facts
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -408,3 +408,12 @@ def test_example_client_reads_the_same_feed(stage: Stage) -> None:
     words = [sys.executable, str(ROOT / "examples/console_client.py"), address, "3"]
     said = subprocess.run(words, capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
     assert len(said) == 3 and said[0].split()[0] in {"IDLE", "READY", "TREATING", "HOLD", "STOPPED"}
+
+
+def test_plain_page_shows_alarms_phase_and_stops(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.plain_address + "plain#token=" + stage.token)
+    page.wait_for_selector("body:not(.lapsed)", timeout=15000)
+    until(page, "/IDLE|READY|STOPPED|HOLD/.test(document.getElementById('phase').textContent)")
+    page.keyboard.press("Space")
+    until(page, "document.getElementById('verdict').textContent === 'STOP done'")
+    stage.wait(lambda told: told["phase"] == "STOPPED")
