@@ -26,15 +26,19 @@ EPOCH_NS = 1_700_000_000 * NS_PER_S  # virtual sessions begin here, so that the 
 
 def build_peers(scenario: str, seed: int, start_ns: int) -> Any:
     """The scenario's room of peers: `.peers`, `.sends`, `.score(outputs)`."""
-    values = read_toml(config_file("scenarios", scenario))
+    return build(read_toml(config_file("scenarios", scenario)), seed, start_ns, scenario)
+
+
+def build(values: dict[str, Any], seed: int, start_ns: int, scenario: str = "scenario") -> Any:
+    """A room of peers from a scenario's plain values, by the function that they name."""
     module, _, name = str(values.get("build", "")).rpartition(".")
     if not module:
         raise SettingsError(scenario, ["build: the scenario must name the function that builds its peers"])
     try:
-        build = getattr(importlib.import_module(module), name)
+        builder = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as fault:
         raise SettingsError(scenario, [f"build: {module}.{name} cannot be imported: {fault}"]) from fault
-    return build(values, seed=seed, start_ns=start_ns)
+    return builder(values, seed=seed, start_ns=start_ns)
 
 
 def run_trial(procedure: str, seed: int, duration_s: float, record: Path | None) -> dict[str, Any]:

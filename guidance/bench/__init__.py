@@ -12,7 +12,18 @@ from rich.table import Table
 
 from guidance.errors import SettingsError
 
-TABLES = ("link", "links", "thermometry", "baselines", "motion", "prediction", "navigation", "intervals", "room")
+TABLES = (
+    "link",
+    "links",
+    "thermometry",
+    "truth_thermometry",
+    "baselines",
+    "motion",
+    "prediction",
+    "navigation",
+    "intervals",
+    "room",
+)
 COLUMNS = ("name", "size", "ours_ms", "peer", "peer_ms", "ratio", "limit", "ok")
 
 

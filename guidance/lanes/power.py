@@ -29,6 +29,7 @@ Map = NDArray[np.float32]
 GAIN_C_PER_J = 0.02  # of one point's cell, to begin with; the controller's own offset corrects it
 DECAY_PER_S = 0.02
 LONGEST_STEP_S = 5.0
+EASE_C = 4.0  # within this of the hottest temperature allowed, power goes down to nothing
 
 
 class PowerPlanner:
@@ -49,7 +50,7 @@ class PowerPlanner:
 
     def plan(self, time_s: float, running: bool, region_temperature_c: Map, region_cells: NDArray[np.int64],
              **region: Any) -> Result:  # fmt: skip
-        """Facts `power_w`, `point`, `done`; zero power where nothing runs or the map is too hot anywhere."""
+        """Facts `power_w`, `point`, `done`; no power where nothing runs or the map is too hot."""
         row = self._row
         assert row is not None, "a room without [heating] sends no such job"
         step_s = time_s - self._last_s
@@ -60,8 +61,8 @@ class PowerPlanner:
         modes = {"ablation": self._ablation, "hold": self._hold, "binary": self._cells, "predictive": self._ahead}
         step_s = step_s if 0.0 < step_s <= LONGEST_STEP_S else 0.0
         power, done = modes[row.mode](time_s, step_s, region_temperature_c, region_cells, region)
-        if float(region_temperature_c.max()) > row.hottest_c:
-            power = 0.0
+        room_c = row.hottest_c - float(region_temperature_c.max())
+        power *= min(max(room_c / EASE_C, 0.0), 1.0)
         facts: Facts = {"power_w": float(power), "point": self._point, "done": done}
         return facts, {}
 

@@ -27,6 +27,7 @@ class FilterSettings:
     """
 
     temperature_walk: float = 0.02
+    model_share: float = 0.01  # 1/sqrt(s) of the rise: perfusion differs by half between tissues and patients
     absorption_walk: float = 0.02
     absorption_start: float = 0.5
     gate_sigmas: float = 4.0
@@ -106,7 +107,9 @@ class BioheatFilter:
     def _predict(self, step_s: float, power: float) -> None:
         gain = np.float32(step_s * power)
         self.temperature_c = self.model.advance(self.temperature_c, step_s, self.absorption * np.float32(power))
+        rise = self.temperature_c - np.float32(self.model.tissue.arterial_c)
         walk = np.float32(self.settings.temperature_walk**2 * step_s)
+        walk = walk + np.float32(self.settings.model_share**2 * step_s) * rise * rise
         kept = self._kept(step_s)
         self._ta = self._ta * kept
         moved = self._tt * kept * kept + gain * (2.0 * self._ta + gain * self._aa) + walk
