@@ -193,7 +193,8 @@ class CalibrationDesk(Desk):
         picture = next(row.name for row in self._scene.settings.streams if row.kind == "ultrasound")
         found = CalibrationResult(
             kind="temporal", moving=picture, fixed=self._lag, fixed_from_moving=_rows(np.eye(4)),
-            made_ns=self._scene.wall_ns, errors={"lag_s": values["lag_s"]}, limits={"lag_s": LAG_S, "lag_s_least": -LAG_S},
+            made_ns=self._scene.wall_ns, errors={"lag_s": values["lag_s"]},
+            limits={"lag_s": LAG_S, "lag_s_least": -LAG_S},
         )  # fmt: skip
         faults = found.faults(self._scene.wall_ns)
         self._lag = ""
