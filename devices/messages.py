@@ -63,12 +63,12 @@ class Points(Message, frozen=True, kw_only=True, tag="points", eq=False):
 
 
 class Paths(Message, frozen=True, kw_only=True, tag="paths", eq=False):
-    """Named straight paths: `ends_mm` (N, 2, 3) entry and target in `frame`, `radii_mm` of their corridors."""
+    """Named straight paths: `ends_mm` (N, 2, 3) entry and target in `frame`, `radii_mm` (N,) of their corridors."""
 
     frame: str
     labels: tuple[str, ...]
     ends_mm: NDArray[np.float64]
-    radii_mm: tuple[float, ...]
+    radii_mm: NDArray[np.float64]
 
 
 class Outlines(Message, frozen=True, kw_only=True, tag="outlines", eq=False):

@@ -27,7 +27,7 @@ _FIELDS: dict[type, tuple[tuple[str, str, tuple[tuple[int | None, ...], ...]], .
         ("frame_from_image_mm", "f8", ((4, 4),)),
     ),
     Points: (("positions_mm", "f8", ((None, 3),)),),
-    Paths: (("ends_mm", "f8", ((None, 2, 3),)),),
+    Paths: (("ends_mm", "f8", ((None, 2, 3),)), ("radii_mm", "f8", ((None,),))),
     Outlines: (("points_mm", "f8", ((None, 3),)), ("counts", "i4", ((None,),))),
     GuidedPose: (("ras_from_tool", "f8", ((4, 4),)),),
     Overlay: (("rgba", "u1", ((None, None, 4),)), ("ras_from_image_mm", "f8", ((4, 4),))),

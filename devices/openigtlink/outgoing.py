@@ -203,7 +203,7 @@ def _points(message: Points, version: int) -> list[b.Wire]:
 def _paths(message: Paths, version: int) -> list[b.Wire]:
     elements = tuple(
         b.TrajectoryElement(label, _triple(ends[0]), _triple(ends[1]), radius_mm=radius)
-        for label, ends, radius in zip(message.labels, message.ends_mm, message.radii_mm, strict=True)
+        for label, ends, radius in zip(message.labels, message.ends_mm, message.radii_mm.tolist(), strict=True)
     )
     return [b.Trajectory(elements=elements, **_common(message.name, message, version, {FRAME: message.frame}))]
 

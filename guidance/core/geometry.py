@@ -99,5 +99,5 @@ def _paths(name: str, rows: list[tuple[str, Any, Any, float]], now_ns: int) -> P
         return None
     return Paths(
         name=name, device_time_ns=now_ns, frame="RAS", labels=tuple(row[0] for row in rows),
-        ends_mm=np.array([[row[1], row[2]] for row in rows]), radii_mm=tuple(float(row[3]) for row in rows),
+        ends_mm=np.array([[row[1], row[2]] for row in rows]), radii_mm=np.array([float(row[3]) for row in rows]),
     )  # fmt: skip

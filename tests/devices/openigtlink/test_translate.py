@@ -181,7 +181,7 @@ def test_every_kind_of_message_is_in_the_table() -> None:
 @pytest.mark.parametrize("version", [1, 2])
 def test_paths_and_outlines_are_trajectories_and_lines_on_the_wire(version: int) -> None:
     ends = np.arange(12.0).reshape(2, 2, 3)
-    paths = m.Paths(name="needles", frame="RAS", labels=("a", "b"), ends_mm=ends, radii_mm=(1.5, 2.5))
+    paths = m.Paths(name="needles", frame="RAS", labels=("a", "b"), ends_mm=ends, radii_mm=np.array([1.5, 2.5]))
     (trajectory,) = Decoder().feed(b"".join(bytes(part) for part in encode(*to_wire(paths, version))))
     assert [(e.name, e.entry_mm, e.target_mm, e.radius_mm) for e in trajectory.elements] == [  # type: ignore[attr-defined]
         ("a", (0, 1, 2), (3, 4, 5), 1.5), ("b", (6, 7, 8), (9, 10, 11), 2.5),
