@@ -21,7 +21,7 @@ def test_the_room_of_that_name_meets_it(name):
     assert set(theirs) <= set(ours)
     for link, row in theirs.items():
         assert ours[link]["kind"] == row["kind"]
-        assert ours[link].get("mode", "connect") == OPPOSITE[row["mode"]]
+        assert ours[link].get("mode", "connect") == OPPOSITE[row.get("mode", "listen")]
         assert ours[link]["address"] == row["address"]
 
 
