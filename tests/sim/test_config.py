@@ -22,7 +22,7 @@ def test_the_room_of_that_name_meets_it(name):
     for link, row in theirs.items():
         assert ours[link]["kind"] == row["kind"]
         assert ours[link].get("mode", "connect") == OPPOSITE[row.get("mode", "listen")]
-        assert ours[link]["address"] == row["address"]
+        assert ours[link].get("address") == row.get("address")  # a virtual room needs none
 
 
 def first_words(name, start_ns):
