@@ -1,6 +1,5 @@
 """Messages of the room go over the wire and come back; names and places mean what the field means by them."""
 
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -17,7 +16,6 @@ from devices.openigtlink.answers import bundle, quaternion_from_matrix
 from devices.openigtlink.header import metadata_from, ns_from_timestamp, timestamp_from_ns
 from devices.openigtlink.incoming import matrix_from_quaternion
 from devices.openigtlink.naming import quality_of
-from devices.openigtlink.pairing import ImagePair, PairSettings
 from devices.quality import Quality
 
 NOW = 1_700_000_000_123_456_789
@@ -471,31 +469,3 @@ def test_the_children_of_a_bind() -> None:
     assert [x.name for x in found] == ["StylusToTracker", "note", "odd"]
     with pytest.raises(RemoteProtocolError, match="BIND within"):
         receive(b.Bind(children=(b.Child("BIND", "x", b"\0\0\0\0"),)))
-
-
-PAIRS: list[tuple[str, Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], float]] = [
-    ("real_imaginary", lambda z: (z.real, z.imag), 1.0),
-    ("magnitude_phase", lambda z: (np.abs(z), np.round(np.angle(z) / (2 * np.pi / 4096))), 2 * np.pi / 4096),
-]
-
-
-@pytest.mark.parametrize(("kind", "split", "unit"), PAIRS)
-def test_two_images_of_one_time_become_a_complex_one(
-    kind: Any, split: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], unit: float
-) -> None:
-    z = np.array([[[3 + 4j, -1 + 1j], [2j, 5]]], np.complex64)
-    pair = ImagePair(PairSettings(first="mag", second="pha", name="mr", kind=kind, phase_unit_rad=unit))
-
-    def part(name: str, pixels: np.ndarray, time_ns: int) -> m.Image:
-        return m.Image(name=name, pixels=pixels, frame="RAS", frame_from_image_mm=np.eye(4), device_time_ns=time_ns)
-
-    first, second = split(z)
-    assert pair.accept(part("mag", first, 1)) is None
-    assert pair.accept(part("mag", first, 2)) is None  # its phase never came
-    joined = pair.accept(part("pha", second, 2))
-    assert joined is not None
-    assert (joined.name, joined.pixels.dtype, pair.dropped) == ("mr", np.complex64, 1)
-    np.testing.assert_allclose(joined.pixels, z, atol=0.01)
-    with pytest.raises(RemoteProtocolError, match="do not fit"):
-        assert pair.accept(part("mag", first, 3)) is None
-        pair.accept(part("pha", second[:, :1], 3))
