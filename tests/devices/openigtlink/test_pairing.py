@@ -1,5 +1,8 @@
 """Two images of one time that are the parts of a complex one."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 
