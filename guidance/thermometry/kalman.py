@@ -108,8 +108,8 @@ class BioheatFilter:
         gain = np.float32(step_s * power)
         self.temperature_c = self.model.advance(self.temperature_c, step_s, self.absorption * np.float32(power))
         rise = self.temperature_c - np.float32(self.model.tissue.arterial_c)
-        walk = np.float32(self.settings.temperature_walk**2 * step_s)
-        walk = walk + np.float32(self.settings.model_share**2 * step_s) * rise * rise
+        still = np.float32(self.settings.temperature_walk**2 * step_s)
+        walk = still + np.float32(self.settings.model_share**2 * step_s) * rise * rise
         kept = self._kept(step_s)
         self._ta = self._ta * kept
         moved = self._tt * kept * kept + gain * (2.0 * self._ta + gain * self._aa) + walk
