@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,12 @@ def _skip(reason: str) -> None:
     if os.environ.get("GUIDANCE_STRICT_SKIPS") and os.geteuid() == 0:
         pytest.fail(f"this test could run here and must not be skipped: {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def skip() -> Callable[[str], None]:
+    """Skips with a reason, or fails where a test that could run must run (GUIDANCE_STRICT_SKIPS)."""
+    return _skip
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,7 @@ after its fault. The same seed gives the same case.
 """
 
 import os
+import traceback
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from multiprocessing.connection import Connection, Pipe, wait
@@ -203,9 +204,7 @@ def _child(out: Connection, work: Callable[[], Outcome]) -> None:
     try:
         out.send_bytes(msgspec.msgpack.encode(work()))
         code = 0
-    except BaseException:
-        import traceback
-
+    except Exception:
         traceback.print_exc()
         raise
     finally:

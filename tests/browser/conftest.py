@@ -80,10 +80,10 @@ def no_leaked_tasks() -> None:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: Path) -> Iterator[Browser]:
+def browser(chromium: Path, skip: Callable[[str], None]) -> Iterator[Browser]:
     """One Chromium for the tests of a file."""
     if not (ROOT / "guidance/console/static/vendor/preact-htm.js").exists():
-        pytest.skip("the console's browser files are not installed (scripts/console-files.sh)")
+        skip("the console's browser files are not installed (scripts/console-files.sh)")
     with sync_playwright() as play:
         one = play.chromium.launch(executable_path=str(chromium), args=ARGS)
         yield one
