@@ -7,11 +7,13 @@ from numpy.typing import NDArray
 
 from devices.messages import Image, Matrix
 from guidance.lanes.following import Followed, Follower, with_motion
+from guidance.lanes.places import PlacedRegions
 from guidance.plan import Plan
 from guidance.settings import RoomSettings, Thermometry
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
 from guidance.thermometry.hot import joined_level_c
 from guidance.thermometry.inputs import sequence_tags
+from guidance.thermometry.unseen import RegionDose, Worst
 
 Facts = dict[str, float | int | str | bool | None]
 Result = tuple[Facts, dict[str, Any]]
@@ -34,6 +36,13 @@ def pipeline_settings(row: Thermometry) -> ThermometrySettings:
     )
 
 
+def worst_case(row: Thermometry) -> Worst:
+    """What tissue can do while it is not seen, from the room's settings."""
+    return Worst(
+        heat_c_per_s=row.unseen_heat_c_per_s, rest_c_per_s=row.unseen_rest_c_per_s, ceiling_c=row.unseen_ceiling_c
+    )
+
+
 class GuardWork:
     """State of the guard lane; `thermometry` is called by its one thread, a frame at a time."""
 
@@ -46,12 +55,18 @@ class GuardWork:
         self._period_s = next(
             (s.period_ms / 1e3 for s in settings.streams if self._row and s.name == self._row.stream), 0.0
         )
+        self._worst = worst_case(self._row) if self._row else Worst()
+        self._placed = PlacedRegions(self._period_s)
         self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._doses: dict[str, RegionDose] = {}
         self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
         self._last: ThermometryFrame | None = None
 
-    def thermometry(self, image: Image, time_s: float) -> Result:
-        """One frame: temperature, dose and the numbers of each guard."""
+    def thermometry(self, image: Image, time_s: float, energy_s: float) -> Result:
+        """One frame: temperature, dose and the numbers of each guard.
+
+        `energy_s` is the time for which energy may have flowed since the room began.
+        """
         assert self._pipeline is not None, "a room without thermometry sends no such job"
         pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[np.newaxis]
         echo_s, field_t = sequence_tags(image.tags)
@@ -59,7 +74,7 @@ class GuardWork:
         followed = self._follower.follow(pixels) if self._follower else None
         if followed is not None:
             if followed.verdict != "ok":
-                return self._not_followed(followed, image)
+                return self._not_followed(followed, image, time_s, energy_s)
             pixels = followed.pixels
         frame = self._pipeline.update(
             pixels,
@@ -70,7 +85,8 @@ class GuardWork:
         )
         if followed is not None:
             frame = with_motion(frame, followed, self._pipeline.settings.sigma_display_c)
-        facts = self._facts(frame)
+        facts = self._facts(frame, energy_s)
+        facts |= self._placed.facts(frame, image.frame_from_image_mm)
         if followed is not None:
             facts["motion_px"] = followed.shift_px
         self._last = frame if frame.state == "ok" else self._last
@@ -94,22 +110,32 @@ class GuardWork:
         self._pipeline.re_zero(residual)
         return {"done": True}, {}
 
+    def place(self, name: str, at_mm: tuple[float, float, float], radius_mm: float) -> Result:
+        """Watch the ball round a point from the next frame on; radius 0 takes it away."""
+        return {"points": self._placed.place(name, at_mm, radius_mm)}, {}
+
     def _cut_masks(self, ras_from_image: Matrix, shape: tuple[int, ...]) -> None:
         key = (ras_from_image.tobytes(), shape)
         if self._plan is None or key == self._masked_for:
             return
         size = (shape[0], shape[1], shape[2])
         self._masks = {name: self._plan.structure(name).mask(ras_from_image, size) for name in self._guards}
+        spent = {name: row.unseen_min for name, row in self._doses.items()}
+        self._doses = {
+            name: RegionDose(mask, self._period_s, self._worst, spent.get(name, 0.0))
+            for name, mask in self._masks.items()
+        }
         self._masked_for = key
         assert self._pipeline is not None
         self._pipeline.heated = self._heated(ras_from_image, size)
         if self._follower is not None:
             self._follower.heated = self._pipeline.heated
 
-    def _not_followed(self, followed: Followed, image: Image) -> Result:
+    def _not_followed(self, followed: Followed, image: Image, time_s: float, energy_s: float) -> Result:
         """A frame whose tissue was not found gives no temperature and moves no structure."""
         facts: Facts = {"state": followed.verdict, "reason": f"motion: {followed.verdict}", "valid_share": 0.0}
-        facts |= {f"{name}.known": False for name in self._guards}
+        for name in self._guards:
+            facts |= {f"{name}.{key}": value for key, value in self._unknown(name, time_s, energy_s).items()}
         magnitude = np.abs(followed.pixels).astype(np.float32)
         return facts, {"magnitude": magnitude, "ras_from_image": image.frame_from_image_mm}
 
@@ -129,29 +155,41 @@ class GuardWork:
             heated |= mask.ravel()
         return heated.reshape(shape)
 
-    def _facts(self, frame: ThermometryFrame) -> Facts:
+    def _facts(self, frame: ThermometryFrame, energy_s: float) -> Facts:
         facts: Facts = {"state": frame.state, "reason": frame.reason, "valid_share": frame.valid_share}
         facts["untracked_share"] = frame.untracked_share
+        hottest_c = self._pipeline.settings.t0_c if self._pipeline else 0.0
         if frame.valid.any():
-            facts["max_c"] = float(frame.temperature_c[frame.valid].max())
+            facts["max_c"] = hottest_c = float(frame.temperature_c[frame.valid].max())
             facts["mean_sigma_c"] = float(frame.sigma_c[frame.valid].mean())
             facts["max_cem43_min"] = float(frame.dose_cem43_min[frame.dose_known].max(initial=0.0))
         for name, mask in self._masks.items():
-            facts |= {f"{name}.{key}": value for key, value in self._guard(frame, mask).items()}
+            valid = mask & frame.valid
+            few = np.count_nonzero(valid) < max(GUARD_VALID_SHARE * np.count_nonzero(mask), 1.0)
+            if frame.state != "ok" or few:
+                found = self._unknown(name, frame.time_s, energy_s)
+            else:
+                found = self._guard(name, frame, valid, hottest_c, energy_s)
+            facts |= {f"{name}.{key}": value for key, value in found.items()}
         return facts
 
-    def _guard(self, frame: ThermometryFrame, mask: NDArray[np.bool_]) -> Facts:
+    def _unknown(self, name: str, time_s: float, energy_s: float) -> Facts:
+        """No temperature: what the dose may have become meanwhile."""
+        dose = self._doses.get(name)
+        bound = dose.unseen(time_s, energy_s) if dose is not None else None
+        return {"known": False} if bound is None else {"known": False, "dose_upper_cem43_min": bound}
+
+    def _guard(
+        self, name: str, frame: ThermometryFrame, valid: NDArray[np.bool_], hottest_c: float, energy_s: float
+    ) -> Facts:
         """What the rules compare: T + rise until the next answer + 2 sigma, and the dose's upper bound."""
-        size = int(np.count_nonzero(mask))
-        valid = mask & frame.valid
-        if frame.state != "ok" or not size or np.count_nonzero(valid) < GUARD_VALID_SHARE * size:
-            return {"known": False}
-        expected = frame.temperature_c + 2.0 * frame.sigma_c
-        if self._last is not None and self._last.temperature_c.shape == expected.shape:
+        upper = frame.temperature_c + 2.0 * frame.sigma_c
+        expected = upper
+        if self._last is not None and self._last.temperature_c.shape == upper.shape:
             step_s = max(frame.time_s - self._last.time_s, 1e-3)
             rise = np.maximum(frame.temperature_c - self._last.temperature_c, 0.0) / step_s
             noise = 2.0 * np.hypot(frame.sigma_c, self._last.sigma_c) / step_s
-            expected = expected + np.where(rise > noise, rise, 0.0) * self._period_s
+            expected = upper + np.where(rise > noise, rise, 0.0) * self._period_s
         shown = frame.temperature_c[valid]
         return {
             "known": True,
@@ -159,5 +197,5 @@ class GuardWork:
             "voxel_c": float(expected[valid].max()),
             "max_c": float(shown.max()),
             "mean_c": float(shown.mean(dtype=np.float64)),
-            "dose_upper_cem43_min": float(frame.dose_upper_cem43_min[mask].max()),
+            "dose_upper_cem43_min": self._doses[name].seen(frame, float(upper[valid].max()), hottest_c, energy_s),
         }

@@ -106,7 +106,7 @@ def _weighted(weight, one, two):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, cache=True)
-def _solve(normal):  # type: ignore[no-untyped-def]
+def solve_symmetric(normal):  # type: ignore[no-untyped-def]
     """Solution of a small symmetric positive system [A | b]; a direction without support stays 0."""
     size = normal.shape[0]
     for one in range(size):
@@ -116,10 +116,13 @@ def _solve(normal):  # type: ignore[no-untyped-def]
             normal[:, one] = 0.0
             normal[one, one] = 1.0
             continue
-        normal[one, one:] /= pivot
+        for column in range(one, size + 1):
+            normal[one, column] /= pivot
         for two in range(size):
             if two != one:
-                normal[two, one:] -= normal[two, one] * normal[one, one:]
+                factor = normal[two, one]
+                for column in range(one, size + 1):
+                    normal[two, column] -= factor * normal[one, column]
     return normal[:, size].copy()
 
 
@@ -142,7 +145,7 @@ def _reweight(change, basis, answer):  # type: ignore[no-untyped-def]
             for two in range(one + 1):
                 normal[one, two] = normal[two, one] = _weighted(weight, basis[one], basis[two])
         moved = 0.0
-        steps = _solve(normal)
+        steps = solve_symmetric(normal)
         for term in range(terms):
             answer[term] += steps[term]
             moved = max(moved, abs(steps[term]))

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _MAD_TO_SIGMA = 1.4826
+PAIRS_MAX = 8  # of successive frames: each has thousands of voxels
 
 
 def measure_noise(frames: Sequence[NDArray[np.complex64]]) -> float:
@@ -19,8 +20,9 @@ def measure_noise(frames: Sequence[NDArray[np.complex64]]) -> float:
     if len(frames) < 2 or min(frames[0].shape[-2:]) < 3:
         raise ValueError("noise needs two frames of at least 3x3 voxels: give `noise` in the settings instead")
     sigmas = []
-    for before, now in pairwise(frames):
-        difference = now.astype(np.complex128) - before
+    pairs = list(pairwise(frames))
+    for before, now in pairs[:: -(-len(pairs) // PAIRS_MAX)]:
+        difference = now.astype(np.complex64) - before
         for axis in (-1, -2):
             difference = np.diff(difference, 2, axis=axis)
         parts = np.stack((difference.real, difference.imag))

@@ -1,28 +1,31 @@
 """Phase as mean plus a linear combination of what the unheated frames showed, fitted outside of the heat.
 
-Per slice: principal components of the library's phase about its mean (weighted by signal), an
-offset and, for the hybrid, a plane. Ridge with each component's own variance as prior, so that all components may
-be used; reweighted against outliers. The hybrid also gives voxels near the heat more say, because
-the field there is what must be told, and knows its own error: every library frame is predicted
-from the others, and what remains is the model's standard deviation.
+Per slice: the phases of the library's frames about their mean (or their principal components), an offset and, for
+the hybrid, a plane. Ridge with the library's own spread as prior, so that all frames may be used; reweighted
+against outliers. The hybrid also gives voxels near the heat more say, because the field there is what must be told,
+and knows its own error: every library frame is predicted from the others, and what remains is the model's
+standard deviation.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from guidance.thermometry.baselines.combination import excess, fit, foretell, phases
 from guidance.thermometry.baselines.face import Complex, Estimate, Mask
+from guidance.thermometry.kernel import flat
 from guidance.thermometry.noise import measure_noise
 
-Map = NDArray[np.float64]
+Line = NDArray[np.float32]
+Index = NDArray[np.int64]
 ITERATIONS = 6
-FIT_MAX = 6000  # voxels a slice; more say nothing new
+NEAR_MAX, FAR_MAX = 1500, 1000  # voxels of a slice that are fitted: those with most say, and a sample of the rest
 SMOOTH_VOXELS = 2.0
 LEFT_OUT_MIN = 8  # a long library need not leave out every frame once to know its own error
 FREE = 1e-6  # prior of offset and plane: none
+NO_SIGNAL = np.float32(1e6)  # rad^2
 
 
 @dataclass(frozen=True)
@@ -40,45 +43,59 @@ class Fitting:
 
 
 @dataclass(frozen=True, eq=False)
-class _Slice:
-    """What one slice has learned: complex mean, thermal variance of its phase, basis, prior precisions."""
+class _Library:
+    """What one slice has learned at its voxels `index`: mean, thermal variance of its phase, basis, prior."""
 
-    mean: Complex
-    variance: Map
-    basis: Map  # (terms, row, column)
-    precision: Map  # (terms,)
+    index: Index
+    mean: Line  # the whole slice, pairs
+    variance: Line
+    basis: NDArray[np.float32]  # (terms, voxels)
+    precision: NDArray[np.float64]  # (terms,)
 
 
-def _learn_slice(frames: Complex, noise: float, how: Fitting) -> _Slice:
-    mean = frames.mean(axis=0)
-    with np.errstate(divide="ignore"):
-        variance = np.where(np.abs(mean) > 0.0, (noise / np.abs(mean)) ** 2, 1e6)
-    weight = 1.0 / np.sqrt(variance)
-    change = np.angle(frames * mean.conj()).astype(np.float64) * weight
-    _, values, vectors = np.linalg.svd(change.reshape(len(frames), -1), full_matrices=False)
-    count = min(how.components, len(frames) - 1)
-    parts = vectors[:count].reshape(count, *mean.shape) / weight
+@dataclass(frozen=True, eq=False)
+class _Sample:
+    """What of one slice is fitted while heat and surroundings stay: positions in `index`, their design and say."""
+
+    taken: Index
+    design: NDArray[np.float32]
+    say: Line
+    near: Line  # say of every voxel, by its distance to the heat alone; 0 where not fitted
+
+
+def _learn(frames: Complex, index: Index, noise: float, how: Fitting) -> _Library:
+    """A library of `frames` [time, row, column]."""
+    mean = np.ascontiguousarray(frames.mean(axis=0), np.complex64)
+    power = np.abs(mean.ravel()[index]) ** 2
+    variance = np.divide(np.float32(noise**2), power, out=np.full(index.size, NO_SIGNAL), where=power > 0.0)
+    pairs = flat(mean, np.complex64).view(np.float32)
+    changes = np.empty((len(frames), index.size), np.float32)
+    for frame, change in zip(frames, changes, strict=True):
+        phases(flat(frame, np.complex64).view(np.float32), pairs, index, change)
+    changes[:, ~np.isfinite(changes).all(axis=0)] = 0.0
+    if how.components < len(frames) - 1:
+        weighted = changes / np.sqrt(variance)
+        _, vectors = np.linalg.eigh((weighted @ weighted.T).astype(np.float64))
+        changes = np.ascontiguousarray(vectors[:, : -how.components - 1 : -1].T.astype(np.float32) @ changes)
     rows, columns = mean.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, rows), np.linspace(-1, 1, columns), indexing="ij")
-    smooth: list[Map] = [np.ones_like(x), x, y] if how.plane else [np.ones_like(x)]
-    precision = np.concatenate((len(frames) / np.maximum(values[:count] ** 2, 1e-9), np.full(len(smooth), FREE)))
-    return _Slice(mean, variance, np.concatenate((parts, smooth)), precision)
+    y, x = (2.0 * n / max(size - 1, 1) - 1.0 for n, size in zip(divmod(index, columns), (rows, columns), strict=True))
+    smooth = [np.ones(index.size), x, y] if how.plane else [np.ones(index.size)]
+    precision = np.concatenate((np.full(len(changes), float(len(frames))), np.full(len(smooth), FREE)))
+    return _Library(index, pairs, variance, np.concatenate((changes, np.array(smooth, np.float32))), precision)
 
 
-def _predict(known: _Slice, image: Complex, fit: Mask, say: Map, outlier_rad: float) -> tuple[Map, Map]:
-    """Phase about the mean (whole slice), and the measured one."""
-    measured = np.angle(image * known.mean.conj()).astype(np.float64)
-    taken = np.flatnonzero(fit & (say > 0.0))
-    taken = taken[:: max(1, -(-taken.size // FIT_MAX))]
-    basis = known.basis.reshape(len(known.basis), -1)
-    design, values, weights = basis[:, taken].T, measured.ravel()[taken], say.ravel()[taken]
-    solution: NDArray[Any] = np.zeros(len(basis))
-    rest: NDArray[Any] = np.zeros(values.size)
-    for _ in range(ITERATIONS):
-        weighted = design * (weights / (1.0 + (rest / outlier_rad) ** 2))[:, None]
-        solution = np.linalg.solve(weighted.T @ design + np.diag(known.precision), weighted.T @ values)
-        rest = values - design @ solution
-    return (solution @ basis).reshape(measured.shape), measured
+def _choose(known: _Library, fitted: NDArray[np.bool_], near: Line, own: Line) -> _Sample:
+    """The NEAR_MAX voxels with most say, and of the others every so many with the say of those left out."""
+    say = np.where(fitted, near / (known.variance + np.float32(0.1) * own), np.float32(0.0)).astype(np.float32)
+    most = np.argpartition(-say, NEAR_MAX)[:NEAR_MAX] if say.size > NEAR_MAX else np.arange(say.size)
+    others = say > 0.0
+    others[most] = False
+    far = np.flatnonzero(others)
+    stride = max(1, -(-far.size // FAR_MAX))
+    taken = np.concatenate((np.sort(most), far[::stride]))
+    chosen = say[taken]
+    chosen[NEAR_MAX:] *= stride
+    return _Sample(taken, np.ascontiguousarray(known.basis[:, taken]), chosen, np.where(fitted, near, np.float32(0.0)))
 
 
 class LinearBaseline:
@@ -89,10 +106,11 @@ class LinearBaseline:
     def __init__(self, how: Fitting) -> None:
         self.how = how
         self._frames: list[Complex] = []
-        self._slices: list[_Slice] = []
-        self._model: list[Map] = []
-        self._noise = 0.0
-        self._near: tuple[Mask, Map] | None = None
+        self._slices: list[_Library] = []
+        self._own: list[Line] = []  # variance of the model itself, rad^2, per slice at its voxels
+        self._voxels: Mask | None = None
+        self._samples: list[_Sample] = []
+        self._samples_for: tuple[Mask, Mask] | None = None
 
     def learn(self, image: Complex) -> None:
         """Adds the frame to the library; the model is made anew at the next estimate."""
@@ -100,55 +118,85 @@ class LinearBaseline:
         self._slices = []
 
     def estimate(self, image: Complex, fit: Mask, heated: Mask) -> Estimate:
-        """Mean image turned by the phase that the surroundings ask for, slice by slice."""
-        if not self._slices:
-            self._prepare(fit | heated)
-        near = self._nearness(heated)
-        answer, model = image.copy(), np.zeros(image.shape, np.float32)
-        for index, known in enumerate(self._slices):
-            inside = fit[index] & np.isfinite(image[index])
-            own = self._model[index] ** 2
-            if not inside.any():
-                answer[index], model[index] = known.mean, np.sqrt(own)
-                continue
-            say = near[index] / (known.variance + 0.1 * own)
-            phase, measured = _predict(known, image[index], inside, say, self.how.outlier_rad)
-            answer[index] = known.mean * np.exp(1j * phase)
-            expected = (1.0 + 1.0 / len(self._frames)) * known.variance + own
+        """Mean image turned by the phase that the surroundings ask for, slice by slice; the plain mean elsewhere."""
+        if not self._slices or not self._is_for(fit, heated):
+            self._prepare(fit, heated)
+        answer, model = np.empty(image.shape, np.complex64), np.zeros(image.shape, np.float32)
+        share = np.float32(1.0 + 1.0 / len(self._frames))
+        for plane, known, own, sample, out, spread in zip(
+            image, self._slices, self._own, self._samples, answer, model, strict=True
+        ):
+            pairs, measured = out.view(np.float32).reshape(-1), np.empty(known.index.size, np.float32)
+            pairs[:] = known.mean
+            phases(flat(plane, np.complex64).view(np.float32), known.mean, known.index, measured)
+            turn = self._turn(known, sample, measured, pairs)
             # States that the library has not seen show in the surroundings first.
-            excess = np.average(((measured - phase) ** 2 / expected)[inside], weights=near[index][inside])
-            model[index] = np.sqrt(own * max(float(excess), 1.0))
+            beyond = max(excess(measured, turn, share * known.variance + own, sample.near), 1.0)
+            spread.reshape(-1)[known.index] = np.sqrt(own * np.float32(beyond))
         return Estimate(answer, float(len(self._frames)), model)
 
-    def _prepare(self, fit: Mask) -> None:
-        stack = np.stack(self._frames)
-        self._noise = measure_noise(self._frames)
-        self._slices = [_learn_slice(stack[:, index], self._noise, self.how) for index in range(stack.shape[1])]
-        self._model = [self._own_error(stack[:, index], fit[index]) for index in range(stack.shape[1])]
+    def _turn(self, known: _Library, sample: _Sample, measured: Line, out: Line) -> Line:
+        say, rad = sample.say, self.how.outlier_rad
+        solution = fit(sample.design, measured[sample.taken], say, known.precision, rad, ITERATIONS)
+        turn: Line = foretell(known.basis, solution, known.mean, known.index, out)
+        return turn
 
-    def _own_error(self, frames: Complex, fit: Mask) -> Map:
-        """Standard deviation (rad) that remains when each frame is predicted from the others, less thermal noise."""
-        total = np.zeros(fit.shape)
-        if not fit.any():
-            return total
+    def _is_for(self, fit: Mask, heated: Mask) -> bool:
+        """Whether the samples are for these masks; new ones are chosen if only the border between them moved."""
+        if self._samples_for is None or self._voxels is None:
+            return False
+        old = self._samples_for
+        if (fit is old[0] and heated is old[1]) or (np.array_equal(fit, old[0]) and np.array_equal(heated, old[1])):
+            return True
+        if not np.array_equal(fit | heated, self._voxels):
+            return False
+        self._sample(fit, heated)
+        return True
+
+    def _prepare(self, fit: Mask, heated: Mask) -> None:
+        stack = np.stack(self._frames, axis=1)
+        noise = measure_noise(self._frames)
+        self._voxels = fit | heated
+        places = [np.flatnonzero(plane) for plane in self._voxels]
+        self._slices = [_learn(frames, index, noise, self.how) for frames, index in zip(stack, places, strict=True)]
+        self._own = [
+            self._own_variance(frames, index, inside, noise)
+            for frames, index, inside in zip(stack, places, fit, strict=True)
+        ]
+        self._sample(fit, heated)
+
+    def _sample(self, fit: Mask, heated: Mask) -> None:
+        near = self._nearness(heated)
+        self._samples = [
+            _choose(known, inside.ravel()[known.index], say.ravel()[known.index], own)
+            for known, inside, say, own in zip(self._slices, fit, near, self._own, strict=True)
+        ]
+        self._samples_for = (fit, heated)
+
+    def _own_variance(self, frames: Complex, index: Index, fit: Mask, noise: float) -> Line:
+        """Variance (rad^2) that remains when each frame is predicted from the others, less thermal noise."""
+        total, inside = np.zeros(fit.size), fit.ravel()[index]
+        measured, spare = np.empty(index.size, np.float32), np.empty(2 * fit.size, np.float32)
         chosen = range(0, len(frames), max(1, len(frames) // LEFT_OUT_MIN))
+        nothing = np.zeros(index.size, np.float32)
         for left_out in chosen:
-            known = _learn_slice(np.delete(frames, left_out, axis=0), self._noise, self.how)
-            phase, measured = _predict(known, frames[left_out], fit, 1.0 / known.variance, self.how.outlier_rad)
-            total += (measured - phase) ** 2 - (1.0 + 1.0 / (len(frames) - 1)) * known.variance
-        filled = ndimage.gaussian_filter(np.where(fit, total / len(chosen), 0.0), SMOOTH_VOXELS)
+            known = _learn(np.delete(frames, left_out, axis=0), index, noise, self.how)
+            phases(flat(frames[left_out], np.complex64).view(np.float32), known.mean, index, measured)
+            turn = self._turn(known, _choose(known, inside, nothing + 1, nothing), measured, spare)
+            rest = np.nan_to_num(measured - turn) ** 2 - np.float32(1.0 + 1.0 / (len(frames) - 1)) * known.variance
+            total[index] += np.where(inside, rest, 0.0) / len(chosen)
+        filled = ndimage.gaussian_filter(total.reshape(fit.shape), SMOOTH_VOXELS)
         share = np.maximum(ndimage.gaussian_filter(fit.astype(np.float64), SMOOTH_VOXELS), 0.05)
-        return np.asarray(np.sqrt(np.maximum(filled / share, 0.0)))
+        kept: Line = np.maximum(filled / share, 0.0).ravel()[index].astype(np.float32)
+        return kept
 
-    def _nearness(self, heated: Mask) -> Map:
-        if self._near is None or not (self._near[0] is heated or np.array_equal(self._near[0], heated)):
-            near = np.ones(heated.shape)
-            for index, plane in enumerate(heated):
-                if self.how.near_voxels and plane.any():
-                    distance = ndimage.distance_transform_edt(~plane)
-                    near[index] = (1.0 + (distance / self.how.near_voxels) ** 2) ** -2
-            self._near = (heated, near)
-        return self._near[1]
+    def _nearness(self, heated: Mask) -> NDArray[np.float32]:
+        near = np.ones(heated.shape, np.float32)
+        for index, plane in enumerate(heated):
+            if self.how.near_voxels and plane.any():
+                distance = ndimage.distance_transform_edt(~plane)
+                near[index] = (1.0 + (distance / self.how.near_voxels) ** 2) ** -2
+        return near
 
 
 def pca_baseline() -> LinearBaseline:
