@@ -15,6 +15,7 @@ from guidance.core.geometry import GeometryDesk
 from guidance.core.margins import MarginDesk
 from guidance.core.motion import MotionDesk
 from guidance.core.navigation import NavigationDesk
+from guidance.core.places import PlaceDesk
 from guidance.core.poses import PoseDesk
 from guidance.core.robots import RobotDesk
 from guidance.core.scene import Desk, Scene
@@ -60,6 +61,7 @@ class Core:
         self.navigation = NavigationDesk(self.scene, self.poses)
         self.calibration = CalibrationDesk(self.scene, self.poses)
         self.margins = MarginDesk(self.scene, self.poses)
+        self.places = PlaceDesk(self.scene, self.thermometry, self.treatment)
         self.robots = RobotDesk(self.scene, self.devices)
         self.geometry = GeometryDesk(self.scene, self.navigation)
         self.desks: tuple[Desk, ...] = (
@@ -72,6 +74,7 @@ class Core:
             self.navigation,
             self.watch,
             self.margins,
+            self.places,
             self.robots,
             self.geometry,
             self.views,

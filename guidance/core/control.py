@@ -48,10 +48,11 @@ class ControlDesk(Desk):
 
     @property
     def verbs(self) -> dict[str, ActHandler]:
-        """A new reference; another scan plane."""
+        """Another power; a new reference; another scan plane."""
+        power: dict[str, ActHandler] = {"SET_POWER": self._set_power} if self._device else {}
         if self._thermometry is None:
-            return {}
-        return {"RE_ZERO": self._re_zero, "SCAN_PLANE": self._scan_plane}
+            return power
+        return power | {"RE_ZERO": self._re_zero, "SCAN_PLANE": self._scan_plane}
 
     def tick(self, now_ns: int) -> Iterable[Effect]:
         """A new thermometry answer goes to the filter."""
@@ -102,7 +103,8 @@ class ControlDesk(Desk):
         self._point = int(result.facts["point"] or 0)
         if self._row.points_mm:
             yield from self._tell("FOCUS", dict(zip(PLANE_KEYS, self._row.points_mm[self._point], strict=True)), result)
-        yield from self._tell("POWER", {"power_w": round(float(result.facts["power_w"] or 0.0), 1)}, result)
+        asked = min(float(result.facts["power_w"] or 0.0), self._treatment.shown()["power_w"])
+        yield from self._tell("POWER", {"power_w": round(asked, 1)}, result)
 
     def _tell(self, verb: str, values: dict[str, float], result: JobDone) -> Iterable[Effect]:
         """Send what differs from what the device has; one command of a verb is open at a time."""
@@ -144,6 +146,13 @@ class ControlDesk(Desk):
         numbers = {f"forecast_{k}": float(v) for k, v in result.facts.items() if isinstance(v, (int, float))}
         message = Metrics(name="forecast", device_time_ns=result.now_ns, values=numbers, evidence=told)
         return self._scene.routes.to("metrics", message)
+
+    def _set_power(self, act: Act) -> Answer:
+        power_w = act.values.get("power_w")
+        if isinstance(power_w, bool) or not isinstance(power_w, (int, float)):
+            return (f"power_w must be a number, not {power_w!r}",), []
+        refusal = self._treatment.set_power(float(power_w))
+        return ((refusal,) if refusal else ()), []
 
     def _re_zero(self, act: Act) -> Answer:
         """A new reference; the dose stays. While energy flows there is none."""

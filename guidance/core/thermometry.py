@@ -59,6 +59,14 @@ class ThermometryDesk(Desk):
         )
         return self._scene.routes.to("metrics", message)
 
+    def guard(self, name: str, limit_c: float) -> None:
+        """From the next answer on, what the lane measures under `name` is guarded: T1 and its kin judge it."""
+        self._guards.add(name, limit_c)
+
+    def unguard(self, name: str) -> None:
+        """No rule looks at it any more; an alarm that it raised stays until it is reset."""
+        self._guards.remove(self._scene.facts, name)
+
     def measure(self, now_ns: int) -> None:
         """A frame that does not come ages."""
         if self._stream:

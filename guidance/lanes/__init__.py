@@ -38,6 +38,7 @@ class Workbench:
         self._kinds: dict[str, Callable[..., Result]] = {
             "thermometry": guard.thermometry,
             "re_zero": guard.re_zero,
+            "place": guard.place,
             "heating": HeatingWork(settings.heating, plan, t0_c).heating,
             "power": PowerPlanner(settings.heating, most_w, t0_c).plan,
             "forecast": forecast_worker(settings.heating, t0_c),

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from devices.messages import Image, Matrix
 from guidance.lanes.following import Followed, Follower, with_motion
 from guidance.lanes.places import PlacedRegions
+from guidance.lanes.places import PlacedRegions
 from guidance.plan import Plan
 from guidance.settings import RoomSettings, Thermometry
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
@@ -57,6 +58,7 @@ class GuardWork:
         )
         self._worst = worst_case(self._row) if self._row else Worst()
         self._placed = PlacedRegions(self._period_s)
+        self._placed = PlacedRegions(self._period_s)
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._doses: dict[str, RegionDose] = {}
         self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
@@ -87,6 +89,7 @@ class GuardWork:
             frame = with_motion(frame, followed, self._pipeline.settings.sigma_display_c)
         facts = self._facts(frame, energy_s)
         facts |= self._placed.facts(frame, image.frame_from_image_mm)
+        facts |= self._placed.facts(frame, image.frame_from_image_mm)
         if followed is not None:
             facts["motion_px"] = followed.shift_px
         self._last = frame if frame.state == "ok" else self._last
@@ -109,6 +112,10 @@ class GuardWork:
             residual = np.where(self._last.valid, rise, np.float32(0.0))
         self._pipeline.re_zero(residual)
         return {"done": True}, {}
+
+    def place(self, name: str, at_mm: tuple[float, float, float], radius_mm: float) -> Result:
+        """Watch the ball round a point from the next frame on; radius 0 takes it away."""
+        return {"points": self._placed.place(name, at_mm, radius_mm)}, {}
 
     def place(self, name: str, at_mm: tuple[float, float, float], radius_mm: float) -> Result:
         """Watch the ball round a point from the next frame on; radius 0 takes it away."""

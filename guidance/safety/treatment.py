@@ -65,6 +65,7 @@ class Treatment:
         self._devices = [(device.link, device.device) for device in (therapy, robot) if device is not None]
         self._power = {therapy.device: therapy.power_w} if therapy else {}
         self._shown = {"power_w": therapy.power_w} if therapy else {}
+        self._most_w = therapy.power_w if therapy else 0.0
         self._expires_ns = ms(expires_s * 1000)
         self._to_tell: list[str] = []
         self._next_permit_ns = 0
@@ -148,6 +149,24 @@ class Treatment:
             self._move(Cause.RESUME, now_ns)
         if self.phase is Phase.READY and self.ticket is not None and now_ns > self.ticket.until_ns:
             self._move(Cause.EXPIRE, now_ns)
+
+    def set_power(self, power_w: float) -> str:
+        """Use another power from now on; the reason why not, or "".
+
+        It is never more than the room's, and never more than what was confirmed while the devices are armed.
+        """
+        now_w = self._shown.get("power_w")
+        if now_w is None or not 0.0 < power_w <= self._most_w:
+            return f"power_w must be above 0 and at most {self._most_w:g}, not {power_w:g}"
+        if self.phase is Phase.READY:
+            return f"it is armed with {now_w:g} W: finish, then set the power"
+        if self.phase in (Phase.TREATING, Phase.HOLD):
+            if power_w > now_w:
+                return f"{now_w:g} W were confirmed; more needs a new arming"
+            self._to_tell.append("POWER")
+        self._shown["power_w"] = power_w
+        self._power = dict.fromkeys(self._power, power_w)
+        return ""
 
     def link_up(self, link: str, now_ns: int) -> None:
         """A device that comes back, or is first met, while the room is stopped must be stopped."""

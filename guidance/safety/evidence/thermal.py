@@ -16,6 +16,7 @@ GUARD_FACTS = (
     "heat_rate_c_per_s",
     "residual_heat_c",
 )
+PLACED = "placed"  # role of a region that a person put on the image
 ROLE_FACTS = {"unheated": "reference_drift_c", "near_field": "near_field_dose_cem43_min", "target": "boiling_c"}
 STREAM_FACTS = (
     "thermometry_valid_share",
@@ -53,9 +54,9 @@ class GuardMemory:
         roles: Mapping[str, str] | None = None,
         t0_c: float | None = None,
     ) -> None:
-        self._limits_c = limits_c
-        self._limits_dose = limits_cem43_min
-        self._roles = roles or {}
+        self._limits_c = dict(limits_c)
+        self._limits_dose = dict(limits_cem43_min)
+        self._roles = dict(roles or {})
         self._t0_c = t0_c if t0_c is not None else float("nan")
         self._last: dict[str, _Last] = {}
         self._unseen: dict[str, int] = {}
@@ -69,6 +70,19 @@ class GuardMemory:
                 facts.declare(name, guard)
         for name in (*STREAM_FACTS, "thermometry_age_periods", "thermometry_answer_periods", "frames_not_rising"):
             facts.declare(name, stream)
+
+    def add(self, guard: str, limit_c: float) -> None:
+        """A region that a person placed on the image: only its temperature is limited."""
+        self._limits_c[guard], self._roles[guard] = limit_c, PLACED
+
+    def remove(self, facts: Facts, guard: str) -> None:
+        """It is not watched any more."""
+        if self._limits_c.pop(guard, None) is None:
+            return
+        for name in GUARD_FACTS:
+            facts.forget(name, guard)
+        for memory in (self._last, self._unseen, self._roles):
+            memory.pop(guard, None)
 
     def measure(self, facts: Facts, result: Scalars, stream: str, at_ns: int) -> None:
         """Facts of one thermometry result; a frame without temperature proves nothing."""
@@ -107,11 +121,14 @@ class GuardMemory:
             "hot_region_c": Fact(_number(result, f"{guard}.region_c"), at_ns, known, limit),
             "hot_voxel_twice_c": Fact(twice, at_ns, known, limit),
             "hot_voxel_excess_c": Fact(voxel - limit, at_ns, known),
-            "guard_dose_cem43_min": Fact(dose, at_ns, known, self._limits_dose[guard]),
-            "heat_rate_c_per_s": Fact(rate, at_ns, known),
-            "residual_heat_c": Fact(mean - self._t0_c, at_ns, known),
         }
         role = self._roles.get(guard, "")
+        if role != PLACED:
+            rows |= {
+                "guard_dose_cem43_min": Fact(dose, at_ns, known, self._limits_dose[guard]),
+                "heat_rate_c_per_s": Fact(rate, at_ns, known),
+                "residual_heat_c": Fact(mean - self._t0_c, at_ns, known),
+            }
         if role in ROLE_FACTS:
             value = {"unheated": abs(mean - self._t0_c), "near_field": dose}.get(
                 role, _number(result, f"{guard}.max_c")
