@@ -13,6 +13,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from guidance.errors import SettingsError
+from guidance.lesion_settings import Cryo, Laser
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
 Row = Annotated[tuple[float, ...], Field(min_length=4, max_length=4)]
@@ -47,12 +48,13 @@ class Stream(_Strict):
 
     name: Identifier
     link: Identifier
-    kind: Literal["pose", "ultrasound", "thermometry", "cine", "xray", "reading", "status"]
+    kind: Literal["pose", "ultrasound", "thermometry", "cine", "xray", "video", "reading", "status"]
     source: str = ""
     period_ms: float = Field(gt=0)
     stale_after_ms: float | None = Field(default=None, gt=0)
     required: bool = False
     lag_ms: float = Field(default=0.0, ge=-1000, le=1000)  # its stamps are this much later than the event (calibrated)
+    result: str | None = None  # file of its temporal calibration, which gives the lag
     free_tool: bool = True  # pose streams: a free optical or EM tool never repeats its pose bit by bit
 
     @property
@@ -121,6 +123,11 @@ class Thermometry(_Strict):
     t0_c: float | None = Field(default=None, gt=0, lt=60)
     t0_sigma_c: float = Field(default=0.3, ge=0)
     heated_reach_mm: float = Field(default=12.0, ge=0)  # beyond a target's margin: breathing carries it, heat spreads
+    # tissue that is not seen: at most so fast while energy may flow, and while it may not (heat that spreads), up to here
+    unseen_heat_c_per_s: float = Field(default=5.0, gt=0, le=100)
+    unseen_rest_c_per_s: float = Field(default=0.5, ge=0, le=100)
+    unseen_ceiling_c: float = Field(default=100.0, gt=43, le=200)
+    cools: bool = False  # cold is meant (ice, cooled tips): tissue below T0 is no sign of a wrong phase
     follow_frames: int = Field(default=0, ge=0, le=200)  # above 0: maps follow the tissue; frames to choose a reference
     options: dict[str, str | int | float | bool] = {}
 
@@ -192,17 +199,35 @@ class Control(_Strict):
     arm_expires_s: float = Field(default=10.0, gt=0, le=60)
 
 
+class FocusedBeam(_Strict):
+    """What is known beforehand of a focused beam; what the tissue makes of it is learned from the first heat on."""
+
+    direction: Vector3  # from the transducer to the focus, RAS
+    sigma_along_mm: float = Field(gt=0, le=50)
+    sigma_across_mm: float = Field(gt=0, le=50)
+    focal_share: float = Field(gt=0, le=1)  # of the nominal power that becomes heat at the focus, about
+    near_share: float = Field(default=0.0, ge=0, le=1)  # and before it, about
+    half_angle_deg: float = Field(default=20.0, gt=0, lt=80)
+    path_mm: float = Field(default=90.0, gt=0)  # through the body, before the focus
+
+
 class Heating(_Strict):
     """Control of heating: what is asked of the target, how, and with which power. Sources: docs/thermometry.md.
 
     `ablation` visits `points_mm` (RAS at rest; none = the target's centre) until each has its dose or is forecast to
-    have it; `hold` keeps the target's median at `target_c` by PID, `predictive` by MPC; `binary` switches each point
-    by its cell. `over_treated_cm3` is how much beyond the margin may reach the dose.
+    have it; `hold` keeps the target's median at `target_c`, both by PID; `binary` switches each point by its cell;
+    `predictive` plans the power of all points ahead within what target, surroundings and guards may bear, until all
+    of the treated volume has its dose (`goal` dose) or as long as energy is permitted (`goal` temperature).
+    `over_treated_cm3` is how much beyond the margin may reach the dose.
     """
 
     target: Identifier
     mode: Literal["ablation", "hold", "binary", "predictive"] = "ablation"
+    goal: Literal["dose", "temperature"] = "dose"
     points_mm: tuple[Vector3, ...] = ()
+    beam: FocusedBeam | None = None  # without it every voxel must learn its heating alone
+    motion_direction: Vector3 | None = None  # of the organ, RAS: what its shift in the plane means across the slices
+    grid_mm: float = Field(default=2.5, gt=0.3, le=10)  # of the maps in tissue coordinates
     target_c: float = Field(default=57.0, gt=37, lt=95)
     hottest_c: float = Field(default=80.0, gt=37, lt=100)
     cem43_min: float = Field(default=240.0, gt=0)
@@ -214,6 +239,12 @@ class Heating(_Strict):
     power_max_w: float = Field(default=100.0, gt=0)
     reach_mm: float = Field(default=24.0, gt=5, le=100)
     over_treated_cm3: float = Field(default=5.0, gt=0)
+
+    @model_validator(mode="after")
+    def _known_beam(self) -> "Heating":
+        if self.mode == "predictive" and self.beam is None:
+            raise ValueError("mode predictive needs [heating.beam]: what cannot be predicted cannot be planned")
+        return self
 
 
 class Patient(_Strict):
@@ -255,6 +286,54 @@ class Registration(_Strict):
     valid_s: float = Field(default=12 * 3600.0, gt=0)
 
 
+class SurfaceRegistration(_Strict):
+    """A registration refined by points that `pointer` took, sliding over a structure's surface."""
+
+    moving: Identifier
+    fixed: Identifier = "RAS"
+    pointer: Identifier
+    structure: Identifier
+    apart_mm: float = Field(default=2.0, gt=0)  # the tip has moved by this before another point is taken
+    least_points: int = Field(default=60, ge=12)
+    rms_mm: float = Field(default=1.0, gt=0)  # largest that is used, over the pairs kept
+    tre_mm: float = Field(default=2.0, gt=0)  # largest predicted (rms) error at the target that is used
+    valid_s: float = Field(default=12 * 3600.0, gt=0)
+
+
+class WireRow(_Strict):
+    """Three wires of one N in the phantom's frame, mm: front and back end of each."""
+
+    first: tuple[Vector3, Vector3]
+    middle: tuple[Vector3, Vector3]
+    last: tuple[Vector3, Vector3]
+
+
+class ProbeCalibration(_Strict):
+    """A probe that is swept over N-shaped wires: its pictures' frame is placed on it."""
+
+    probe: Identifier  # the tool that carries it
+    picture: Identifier = "Image"
+    phantom: Identifier = "RAS"  # the frame in which the wires are given
+    wires: tuple[WireRow, ...] = Field(min_length=2)
+    pixel_mm: float = Field(gt=0)  # about
+    least_pictures: int = Field(default=40, ge=15)
+    mean_mm: float = Field(default=1.0, gt=0)  # largest mean error over pictures that were left out of the fit
+    span_mm: float = Field(default=10.0, gt=0)  # least way of the picture along the wires
+    valid_s: float = Field(default=30 * 24 * 3600.0, gt=0)
+
+
+class HandEyeCalibration(_Strict):
+    """How an eye (camera, sensor) sits on a hand (robot, probe), from a target that stays where it is."""
+
+    hand: Identifier  # tool whose stream is the hand in its base
+    target: Identifier  # tool whose stream is the target as the eye sees it
+    least_poses: int = Field(default=8, ge=4)
+    rms_mm: float = Field(default=1.5, gt=0)
+    rms_deg: float = Field(default=1.0, gt=0)
+    span_deg: float = Field(default=30.0, gt=0)
+    valid_s: float = Field(default=30 * 24 * 3600.0, gt=0)
+
+
 class BendRow(_Strict):
     """A needle tracked at its hub, with a sensor in its tip: they part where it bends."""
 
@@ -277,12 +356,19 @@ class Navigation(_Strict):
 
     notch_mm: tuple[float, float] = (0.0, 18.0)  # part that a biopsy core samples, ahead of the tip
     registration: Registration | None = None
+    surface: SurfaceRegistration | None = None
+    probe: ProbeCalibration | None = None
+    hand_eye: HandEyeCalibration | None = None
     bends: tuple[BendRow, ...] = ()
     groups: tuple[NeedleGroup, ...] = ()
 
     def named_tools(self) -> list[tuple[str, str]]:
         """(path, tool) of every tool that is named here."""
         rows = [("registration.pointer", self.registration.pointer)] if self.registration else []
+        rows += [("surface.pointer", self.surface.pointer)] if self.surface else []
+        rows += [("probe.probe", self.probe.probe)] if self.probe else []
+        if self.hand_eye:
+            rows += [("hand_eye.hand", self.hand_eye.hand), ("hand_eye.target", self.hand_eye.target)]
         rows += [("bends", name) for row in self.bends for name in (row.hub, row.tip)]
         return rows + [("groups.tools", name) for row in self.groups for name in row.tools]
 
@@ -316,6 +402,8 @@ class RoomSettings(_Strict):
     robot: Robot | None = None
     control: Control = Control()
     heating: Heating | None = None
+    laser: Laser | None = None
+    cryo: Cryo | None = None
     patient: Patient | None = None
     golden: tuple[GoldenPoint, ...] = ()
     outputs: tuple[Output, ...] = ()
@@ -346,8 +434,9 @@ class RoomSettings(_Strict):
         faults += [
             f"{path}: {name!r} is not defined (have {sorted(have)})" for path, name, have in uses if name not in have
         ]
-        if self.heating and not (self.thermometry and self.therapy and self.plan):
-            faults.append("heating: needs [thermometry], [therapy] and a plan with its target")
+        for what in ("heating", "laser", "cryo"):
+            if getattr(self, what) and not (self.thermometry and self.therapy and self.plan):
+                faults.append(f"{what}: needs [thermometry], [therapy] and a plan with its target")
         if self.gating and not self.motion:
             faults.append("gating: needs [motion], which says what is gated on")
         if self.motion and not self.plan:

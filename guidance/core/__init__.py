@@ -52,7 +52,7 @@ class Core:
         self.consoles = Consoles(facts, control, limits["console_lease_ms"].value)
         self.signals = Signals(facts, limits["alarm_unseen_ms"].value)
         self.poses = PoseDesk(self.scene)
-        self.thermometry = ThermometryDesk(self.scene)
+        self.thermometry = ThermometryDesk(self.scene, self.treatment)
         self.views = ViewDesk(self.scene)
         self.devices = DeviceDesk(self.scene, self.consoles)
         self.control = ControlDesk(self.scene, self.devices, self.treatment)

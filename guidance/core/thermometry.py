@@ -6,6 +6,8 @@ from devices.messages import AnyMessage, Image, Metrics
 from guidance.core.scene import Desk, Scene, image_evidence
 from guidance.events import Effect, JobDone
 from guidance.safety import evidence
+from guidance.safety.phases import ENERGY_PERMITTED
+from guidance.safety.treatment import Treatment
 from guidance.timing.streams import StreamState
 
 
@@ -16,8 +18,9 @@ class ThermometryDesk(Desk):
     jobs = frozenset({"thermometry"})
     judged = ("thermometry_age_periods", "frames_not_rising", *evidence.FRAME_FACTS)
 
-    def __init__(self, scene: Scene) -> None:
-        self._scene = scene
+    def __init__(self, scene: Scene, treatment: Treatment) -> None:
+        self._scene, self._treatment = scene, treatment
+        self._energy = evidence.EnergyTime()
         self._stream = scene.settings.thermometry.stream if scene.settings.thermometry else ""
         default = scene.limits["guard_temperature_c"].value
         guards = scene.settings.guards
@@ -39,7 +42,8 @@ class ThermometryDesk(Desk):
         evidence.image_age(self._scene.facts, state, now_ns)
         evidence.frames_rising(self._scene.facts, state, now_ns)
         time_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
-        inputs = {"image": message, "time_s": time_ns / 1e9}
+        self._energy.measure(self._treatment.phase in ENERGY_PERMITTED, now_ns)
+        inputs = {"image": message, "time_s": time_ns / 1e9, "energy_s": self._energy.passed_ns / 1e9}
         told = image_evidence(state, message)
         return (self._scene.job("guard", "thermometry", "thermometry", inputs, told),)
 
@@ -68,7 +72,8 @@ class ThermometryDesk(Desk):
         self._guards.remove(self._scene.facts, name)
 
     def measure(self, now_ns: int) -> None:
-        """A frame that does not come ages."""
+        """A frame that does not come ages; time for which energy may flow is counted."""
+        self._energy.measure(self._treatment.phase in ENERGY_PERMITTED, now_ns)
         if self._stream:
             state = self._scene.streams[self._stream]
             evidence.image_age(self._scene.facts, state, now_ns)

@@ -71,9 +71,9 @@ def frozen_frames(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expec
             if times:
                 bound_ms = (2 * trace.period_ns) / 1e6 + 50.0
                 optional = len(times) == 1
-                yield Expectation(
-                    "T3", rule, trace.thermometry, times[0], bound_ms, "STOP", ENERGY, optional, times[-1]
-                )
+                late = not optional and times[1] - times[0] > 2 * trace.period_ns  # a pause between: T2's matter
+                since, ripe = (times[1] if late else times[0]), times[-1]
+                yield Expectation("T3", rule, trace.thermometry, since, bound_ms, "STOP", ENERGY, optional, ripe)
         number, device, pixels = max(number, frame.number), max(device, frame.device_ns), frame.pixels
 
 
@@ -83,6 +83,9 @@ def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     last_voxel: dict[str, float] = {}
     for answer, guard in _guards(trace):
         facts = answer.facts
+        dose = facts.get(f"{guard}.dose_upper_cem43_min")  # also of what was not seen
+        if isinstance(dose, float) and dose > limits["guard_dose_cem43_min"]:
+            yield Expectation("T1", "T1d", guard, answer.frame_ns, bound_ms, "STOP", ALWAYS, False, answer.at_ns)
         if not facts.get(f"{guard}.known"):
             continue
         voxel = float(facts[f"{guard}.voxel_c"])
@@ -91,7 +94,6 @@ def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
             "T1": float(facts[f"{guard}.region_c"]) - limit,
             "T1v": min(voxel, last_voxel.get(guard, -273.15)) - limit,
             "T1x": voxel - limit - limits["guard_excess_c"],
-            "T1d": float(facts[f"{guard}.dose_upper_cem43_min"]) - limits["guard_dose_cem43_min"],
         }
         last_voxel[guard] = voxel
         for rule, excess in over.items():

@@ -89,7 +89,7 @@ def warm_up(settings: RoomSettings, plan: Plan | None) -> None:
             frame_from_image_mm=np.eye(4), device_time_ns=number,
         )  # fmt: skip
         if row is not None:
-            inputs = {"image": image, "time_s": 0.2 * number}
+            inputs = {"image": image, "time_s": 0.2 * number, "energy_s": 0.0}
             volume = bench.run(Job(number, "guard", "", "thermometry", inputs, {}), 0).arrays
         tools = {tool.name: np.eye(4) for tool in settings.tools}
         tips = {tool.name: (tool.tip_mm, tool.tip_sigma_mm) for tool in settings.tools}

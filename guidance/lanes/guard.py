@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from devices.messages import Image, Matrix
 from guidance.lanes.following import Followed, Follower, with_motion
 from guidance.lanes.places import PlacedRegions
-from guidance.lanes.places import PlacedRegions
 from guidance.plan import Plan
 from guidance.settings import RoomSettings, Thermometry
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
@@ -56,11 +55,10 @@ class GuardWork:
         self._period_s = next(
             (s.period_ms / 1e3 for s in settings.streams if self._row and s.name == self._row.stream), 0.0
         )
-        self._worst = worst_case(self._row) if self._row else Worst()
-        self._placed = PlacedRegions(self._period_s)
+        worst = worst_case(self._row) if self._row else Worst()
         self._placed = PlacedRegions(self._period_s)
         self._masks: dict[str, NDArray[np.bool_]] = {}
-        self._doses: dict[str, RegionDose] = {}
+        self._doses = {name: RegionDose(self._period_s, worst) for name in self._guards}
         self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
         self._last: ThermometryFrame | None = None
 
@@ -89,7 +87,6 @@ class GuardWork:
             frame = with_motion(frame, followed, self._pipeline.settings.sigma_display_c)
         facts = self._facts(frame, energy_s)
         facts |= self._placed.facts(frame, image.frame_from_image_mm)
-        facts |= self._placed.facts(frame, image.frame_from_image_mm)
         if followed is not None:
             facts["motion_px"] = followed.shift_px
         self._last = frame if frame.state == "ok" else self._last
@@ -117,21 +114,14 @@ class GuardWork:
         """Watch the ball round a point from the next frame on; radius 0 takes it away."""
         return {"points": self._placed.place(name, at_mm, radius_mm)}, {}
 
-    def place(self, name: str, at_mm: tuple[float, float, float], radius_mm: float) -> Result:
-        """Watch the ball round a point from the next frame on; radius 0 takes it away."""
-        return {"points": self._placed.place(name, at_mm, radius_mm)}, {}
-
     def _cut_masks(self, ras_from_image: Matrix, shape: tuple[int, ...]) -> None:
         key = (ras_from_image.tobytes(), shape)
         if self._plan is None or key == self._masked_for:
             return
         size = (shape[0], shape[1], shape[2])
         self._masks = {name: self._plan.structure(name).mask(ras_from_image, size) for name in self._guards}
-        spent = {name: row.unseen_min for name, row in self._doses.items()}
-        self._doses = {
-            name: RegionDose(mask, self._period_s, self._worst, spent.get(name, 0.0))
-            for name, mask in self._masks.items()
-        }
+        for name, mask in self._masks.items():
+            self._doses[name].cut(mask)
         self._masked_for = key
         assert self._pipeline is not None
         self._pipeline.heated = self._heated(ras_from_image, size)
@@ -182,8 +172,7 @@ class GuardWork:
 
     def _unknown(self, name: str, time_s: float, energy_s: float) -> Facts:
         """No temperature: what the dose may have become meanwhile."""
-        dose = self._doses.get(name)
-        bound = dose.unseen(time_s, energy_s) if dose is not None else None
+        bound = self._doses[name].unseen(time_s, energy_s)
         return {"known": False} if bound is None else {"known": False, "dose_upper_cem43_min": bound}
 
     def _guard(

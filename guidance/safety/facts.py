@@ -44,8 +44,11 @@ class Facts:
         return self._board.get(name, {})
 
 
+def is_measured(fact: Fact, now_ns: int, fresh_ms: float) -> bool:
+    """True for proven evidence younger than `fresh_ms` (0 = any age), whatever its value."""
+    return fact.proven and (fresh_ms <= 0 or now_ns - fact.at_ns <= fresh_ms * 1e6)
+
+
 def is_known(fact: Fact | None, now_ns: int, fresh_ms: float) -> bool:
     """True only for a proven, finite fact whose evidence is younger than `fresh_ms` (0 = any age)."""
-    if fact is None or not fact.proven or not math.isfinite(fact.value):
-        return False
-    return fresh_ms <= 0 or now_ns - fact.at_ns <= fresh_ms * 1e6
+    return fact is not None and math.isfinite(fact.value) and is_measured(fact, now_ns, fresh_ms)

@@ -1,10 +1,11 @@
 """Judge: facts against rules, and what follows. One walk over the rows, no special cases."""
 
+import math
 from collections.abc import Iterable, Iterator
 
 from devices.messages import Priority
 from guidance.safety.alarms import Alarm
-from guidance.safety.facts import Fact, Facts, is_known
+from guidance.safety.facts import Fact, Facts, is_known, is_measured
 from guidance.safety.limits import Limits
 from guidance.safety.phases import Phase
 from guidance.safety.rules import RULES, Compare, Reaction, Rule, check_rules
@@ -60,7 +61,7 @@ class Judge:
         self, rule: Rule, fact: Fact | None, now_ns: int, phase: Phase, present: bool, stays: bool
     ) -> tuple[bool, float | None, float]:
         limit = self.limit_of(rule, fact)
-        if fact is None or not is_known(fact, now_ns, rule.fresh_ms):
+        if fact is None or not (is_known(fact, now_ns, rule.fresh_ms) or _endless(rule, fact, now_ns)):
             return stays or phase in rule.unknown_in, None, limit
         applies = stays or phase in rule.phases
         return applies and _outside(rule, fact.value, limit, present), fact.value, limit
@@ -111,6 +112,12 @@ class Judge:
             for subject, fact in self._facts.subjects(name).items()
             if not is_known(fact, now_ns, max(rule.fresh_ms for rule in rules))
         ]
+
+
+def _endless(rule: Rule, fact: Fact, now_ns: int) -> bool:
+    """True for proven evidence without bound on the violated side: no unknown, but beyond every limit."""
+    worst = math.inf if rule.compare is Compare.ABOVE else -math.inf
+    return fact.value == worst and is_measured(fact, now_ns, rule.fresh_ms)
 
 
 def _outside(rule: Rule, value: float, limit: float, present: bool) -> bool:

@@ -133,11 +133,6 @@ class ThermometryFrame:
         """Where the dose was observed throughout."""
         return self.dose.known(self.missed_frames_max)
 
-    def dose_upper_in(self, mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """`dose_upper_cem43_min` of the voxels in `mask` alone, as a line."""
-        part = DoseState(self.dose.dose_min[mask], self.dose.variance[mask], self.dose.marks[mask])
-        return part.upper(self.shared_sigma_c[mask], part.known(self.missed_frames_max))
-
     @cached_property
     def dose_upper_cem43_min(self) -> NDArray[np.float32]:
         """95 % upper bound of the dose in minutes, infinite where it is unknown."""

@@ -49,23 +49,25 @@ def gap_dose_min(
 
 
 class RegionDose:
-    """Upper bound of the dose in one region (`mask`, [slice, row, column]) of a stream with `period_s`."""
+    """Upper bound of the dose in one region of a stream with `period_s`; `cut` says which voxels it has."""
 
-    def __init__(self, mask: NDArray[np.bool_], period_s: float, worst: Worst, spent_min: float = 0.0) -> None:
-        self._mask, self._period_s, self._worst = mask, period_s, worst
-        self._gaps_min = spent_min
-        self._missed_min = np.zeros(int(np.count_nonzero(mask)), np.float64)
-        self._graded = np.zeros(self._missed_min.size, np.bool_)
+    def __init__(self, period_s: float, worst: Worst) -> None:
+        self._period_s, self._worst = period_s, worst
+        self._gaps_min = self._bound_min = 0.0
+        self._mask: NDArray[np.bool_] = np.zeros((0, 0, 0), np.bool_)
+        self._graded: NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._missed_min = np.zeros(0, np.float64)
         self._seen_s: float | None = None
         self._upper_c = self._hottest_c = math.nan
         self._energy_s = 0.0  # on the clock of `update`, when the region was last seen
-        self._bound_min = spent_min
         self._gap = False
 
-    @property
-    def unseen_min(self) -> float:
-        """What was added for time and voxels that nobody saw, so far."""
-        return self._gaps_min + float(self._missed_min.max(initial=0.0))
+    def cut(self, mask: NDArray[np.bool_]) -> None:
+        """From now on it is these voxels, [slice, row, column]; what any of the old ones missed, all of them have."""
+        self._gaps_min += float(self._missed_min.max(initial=0.0))
+        self._mask, self._gap = mask, True
+        self._missed_min = np.zeros(int(np.count_nonzero(mask)), np.float64)
+        self._graded = np.zeros(self._missed_min.size, np.bool_)
 
     def unseen(self, time_s: float, energy_s: float) -> float | None:
         """A frame at `time_s` without temperature: the bound until then, None before the first sight.

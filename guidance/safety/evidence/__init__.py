@@ -10,7 +10,7 @@ from guidance.safety.evidence.links import (
 )
 from guidance.safety.evidence.plan import golden_point, guard_facts, plan_facts, tag_conflicts
 from guidance.safety.evidence.poses import Corridor, ReferencePair, pose_facts, robot_age
-from guidance.safety.evidence.reports import TOLD, device_fault, dose_age, forbidden_power, reading_facts
+from guidance.safety.evidence.reports import TOLD, EnergyTime, device_fault, dose_age, forbidden_power, reading_facts
 from guidance.safety.evidence.thermal import FRAME_FACTS, GuardMemory, answer_age, frames_rising, image_age
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "TOLD",
     "ClockWatch",
     "Corridor",
+    "EnergyTime",
     "GuardMemory",
     "MessageWatch",
     "ReferencePair",

@@ -36,3 +36,20 @@ def forbidden_power(facts: Facts, device: str, power_w: float, off_since_ns: int
 def device_fault(facts: Facts, source: str, code: int, now_ns: int) -> None:
     """The status code that a device told, 0 where it is no fault."""
     facts.set("device_fault", source, Fact(float(code if code in FAULT_CODES else 0), now_ns))
+
+
+class EnergyTime:
+    """For how long energy may have flowed: while it is permitted, and until the device has settled after that."""
+
+    def __init__(self) -> None:
+        self.passed_ns = 0
+        self._last_ns = self._settled_ns = 0
+        self._permitted = False
+
+    def measure(self, permitted: bool, now_ns: int) -> None:
+        """Time has come to `now_ns`; what began or ended meanwhile counts from the look before."""
+        if permitted or self._permitted:
+            self._settled_ns = now_ns + SETTLES_NS
+        if self._last_ns:
+            self.passed_ns += max(min(now_ns, self._settled_ns) - self._last_ns, 0)
+        self._last_ns, self._permitted = now_ns, permitted

@@ -125,7 +125,7 @@ class GuardMemory:
         role = self._roles.get(guard, "")
         if role != PLACED:
             rows |= {
-                "guard_dose_cem43_min": Fact(dose, at_ns, known, self._limits_dose[guard]),
+                "guard_dose_cem43_min": Fact(dose, at_ns, limit=self._limits_dose[guard]),  # a bound, also while unseen
                 "heat_rate_c_per_s": Fact(rate, at_ns, known),
                 "residual_heat_c": Fact(mean - self._t0_c, at_ns, known),
             }
@@ -133,7 +133,7 @@ class GuardMemory:
             value = {"unheated": abs(mean - self._t0_c), "near_field": dose}.get(
                 role, _number(result, f"{guard}.max_c")
             )
-            rows[ROLE_FACTS[role]] = Fact(value, at_ns, known)
+            rows[ROLE_FACTS[role]] = Fact(value, at_ns, known or role == "near_field")
         for name, fact in rows.items():
             facts.set(name, guard, fact)
 

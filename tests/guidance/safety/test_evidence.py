@@ -109,6 +109,23 @@ def test_a_frame_without_temperature_proves_nothing(facts: Facts, changes) -> No
     assert value(facts, "guard_unseen_frames", "rib") == 0.0
 
 
+def test_the_bound_of_the_dose_is_a_fact_also_while_nothing_is_seen(facts: Facts) -> None:
+    guards = memory(rib="near_field")
+    guards.measure(facts, {"state": "no_signal", "rib.known": False, "rib.dose_upper_cem43_min": 20.0}, "MR", NOW)
+    assert value(facts, "guard_dose_cem43_min", "rib") == 20.0
+    assert value(facts, "near_field_dose_cem43_min", "rib") == 20.0
+    assert unproven(facts, "hot_region_c", "rib")
+
+
+def test_energy_counts_while_it_is_permitted_and_until_the_device_has_settled() -> None:
+    energy = evidence.EnergyTime()
+    for at_ms, permitted in ((0, False), (100, False), (200, True), (900, True), (1000, False), (1100, False)):
+        energy.measure(permitted, NOW + ms(at_ms))
+    assert energy.passed_ns == ms(1000)  # from the look before it began
+    energy.measure(False, NOW + ms(5000))
+    assert energy.passed_ns == ms(1200)  # 300 ms after the look that saw it end
+
+
 def test_a_frame_that_could_not_be_computed_is_not_seen(facts: Facts) -> None:
     guards = memory()
     guards.failed(facts, "MR", NOW)

@@ -1,12 +1,16 @@
 """The phase machine: ways, two steps, stops that repeat, permits, gating."""
 
+import math
 from itertools import pairwise
 
 import pytest
-from safety_kit import POWER_W, TICK_NS, World
+from safety_kit import LIMITS, POWER_W, TICK_NS, World
 
 from devices.messages import Acknowledgement, Command
+from guidance.safety.facts import Fact, Facts
+from guidance.safety.judge import Judge
 from guidance.safety.phases import TRANSITIONS, Cause, Phase, next_phase
+from guidance.safety.rules import RULES, Compare, Rule
 from guidance.safety.safe_states import SAFE_STATES
 from guidance.safety.stops import Stoppable, Stops
 from guidance.safety.treatment import ACTS
@@ -248,3 +252,17 @@ def test_every_modality_declares_its_safe_state() -> None:
     assert all(state.text and state.values for state in SAFE_STATES.values())
     assert SAFE_STATES["laser"].values["coolant"] == 1.0
     assert SAFE_STATES["cryo"].values == {"freeze": 0.0, "thaw": 0.0}
+
+
+@pytest.mark.parametrize("row", RULES, ids=lambda row: row.id)
+def test_what_nothing_bounds_is_beyond_every_limit_and_what_is_no_number_is_unknown(row: Rule) -> None:
+    phase = next(phase for phase in (Phase.TREATING, Phase.IDLE) if phase in row.phases)
+    worst = math.inf if row.compare is Compare.ABOVE else -math.inf
+    for value, violated in ((worst, True), (-worst, False), (math.nan, False)):
+        facts = Facts()
+        judge = Judge(facts, LIMITS, RULES)
+        facts.set(row.fact, "it", Fact(value, 1_000_000_000))
+        judge.judge(1_000_000_000, phase, (row.fact,))
+        alarm = judge.alarms[row.id, "it"]
+        assert (alarm.pending_since_ns > 0) is (violated or phase in row.unknown_in)
+        assert (f"{row.fact}.it" in judge.unknown(1_000_000_000)) is not row.gate
