@@ -13,10 +13,12 @@ from devices.errors import LocalProtocolError
 from guidance.console.desk import Desk
 from guidance.console.lease import Lease
 from guidance.console.roles import Console, Role
+from guidance.safety.treatment import Verdict
 from guidance.service.histogram import Histogram
 
 HELLO_S = 5.0
 STATE_S = 0.1
+KEPT_S = 1.0  # a disk that is slower is told as "not on record"
 LEASE_NS = 500_000_000
 MAX_WAITING = 64  # replies that wait; a page that asks without reading is closed
 MAX_BYTES = 16_384
@@ -37,6 +39,7 @@ class Client:
         self._lease_ns = 0
         self._signed_off = False
         self._changes = -1
+        self._confirming: set[asyncio.Task[None]] = set()
         self._asks: dict[str, Callable[[dict[str, Any]], Awaitable[dict[str, Any] | None]]] = {
             "look": self._look,
             "probe": self._probe,
@@ -66,9 +69,10 @@ class Client:
         finally:
             self._desk.sources.listeners.discard(self._wake)
             self._desk.leave(self._console, signed_off=self._signed_off)
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                await writer
+            for task in (writer, *self._confirming):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
+                    await task
 
     @staticmethod
     def _parsed(text: str) -> dict[str, Any]:
@@ -129,14 +133,14 @@ class Client:
                 if reply is not None:
                     self._replies.append({**reply, "id": message.get("id")})
                     self._wake.set()
-                if len(self._replies) > MAX_WAITING:
+                if len(self._replies) + len(self._confirming) > MAX_WAITING:
                     await self._socket.close(POLICY_VIOLATION, "asks faster than it reads")
                     return
         except WebSocketDisconnect as gone:
             self._signed_off = gone.code == GOING_AWAY
 
     async def _look(self, message: dict[str, Any]) -> dict[str, Any] | None:
-        return await self._desk.outlines(message["at"])
+        return await self._desk.outlines(message["at"], message.get("planes"))
 
     async def _probe(self, message: dict[str, Any]) -> dict[str, Any] | None:
         return self._desk.probe(message["at"])
@@ -166,8 +170,26 @@ class Client:
         values = message.get("values") or {}
         verb, ticket = str(message["verb"]), str(message.get("ticket", ""))
         verdict = self._desk.act(self._console, verb, dict(values), ticket, message.get("shown"))
-        return {"kind": "verdict", "verb": verb, "done": verdict.done, "reasons": verdict.reasons}
+        self._confirm(message, verb, verdict)
+        return None
 
     async def _control(self, message: dict[str, Any]) -> dict[str, Any] | None:
         verdict = self._desk.act(self._console, "TAKE_CONTROL" if message.get("take") else "HAND_OVER")
-        return {"kind": "verdict", "verb": "CONTROL", "done": verdict.done, "reasons": verdict.reasons}
+        self._confirm(message, "CONTROL", verdict)
+        return None
+
+    def _confirm(self, message: dict[str, Any], verb: str, verdict: Verdict) -> None:
+        """The verdict goes back once it is on the disk, beside the reading: another STOP never waits for this one."""
+        task = asyncio.create_task(self._kept(message, verb, verdict))
+        self._confirming.add(task)
+        task.add_done_callback(self._confirming.discard)
+
+    async def _kept(self, message: dict[str, Any], verb: str, verdict: Verdict) -> None:
+        kept = True
+        try:
+            await asyncio.wait_for(self._desk.room.kept(), KEPT_S)
+        except TimeoutError:
+            kept = False
+        told = {"kind": "verdict", "verb": verb, "done": verdict.done, "reasons": verdict.reasons, "kept": kept}
+        self._replies.append({**told, "id": message.get("id")})
+        self._wake.set()

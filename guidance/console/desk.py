@@ -7,16 +7,17 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from guidance.console.regions import WINDOW
 from guidance.console.roles import TWO_STEPS, Console, Consoles, Role, Tokens
 from guidance.console.sources import VOLUME, Sources
 from guidance.console.state import State
 from guidance.console.steps import preconditions
 from guidance.console.welcome import welcome
 from guidance.safety.treatment import Verdict
-from guidance.service.histogram import Histogram
 from guidance.service.room import Room
 
 TICKET_NS = 10_000_000_000
+MOST_PLANES = 4
 DOUBLE_CLICK_NS = 400_000_000  # a confirmation that comes sooner was not read
 
 
@@ -38,7 +39,7 @@ class Desk:
         self.state = State(room, self.sources)
         self.tokens = Tokens()
         self.consoles = Consoles()
-        self.drawn: dict[str, Histogram] = {}  # stream -> times from an image's receive stamp to "drawn" come back
+        self.drawn = self.state.numbers.drawn
         self._tickets: dict[str, Ticket] = {}
         self._static = welcome(room.core, self.sources.regions)
         self._encoded = ""
@@ -94,10 +95,13 @@ class Desk:
 
     # --- questions ------------------------------------------------------------------------------
 
-    async def outlines(self, at: Any) -> dict[str, Any]:
-        """Outlines of the plan on the three planes through `at` (RAS mm)."""
+    async def outlines(self, at: Any, planes: Any = None) -> dict[str, Any]:
+        """Outlines of the plan on the three planes through `at` (RAS mm), and on planes of the page's own choice."""
         point = _point(at)
-        lines = await asyncio.to_thread(self.sources.regions.outlines, point)
+        own = {str(name)[:20]: _plane(row, point) for name, row in dict(planes or {}).items()}
+        if len(own) > MOST_PLANES:
+            raise ValueError(f"at most {MOST_PLANES} planes, not {len(own)}")
+        lines = await asyncio.to_thread(self.sources.regions.outlines, point, own)
         return {"kind": "outlines", "at": point.tolist(), "views": lines}
 
     def probe(self, at: Any) -> dict[str, Any]:
@@ -119,9 +123,8 @@ class Desk:
     def shown(self) -> dict[str, Any]:
         """The values that a two-step act confirms."""
         core = self.room.core
-        therapy = core.settings.therapy
         return {
-            "power_w": therapy.power_w if therapy else None,
+            "power_w": core.treatment.shown().get("power_w"),
             "plan": core.plan.content_sha256[:8] if core.plan else "none",
             "phase": core.treatment.phase.value,
         }
@@ -170,6 +173,18 @@ class Desk:
         if shown != row.shown or row.shown != self.shown():
             return "the values changed since they were shown; begin again"
         return ""
+
+
+def _plane(row: Any, point: Any) -> Any:
+    """`ras_from_pixel` of a square plane through `point`; ValueError unless its two directions are a right angle."""
+    columns, rows = (_point(row[key]) for key in ("columns", "rows"))
+    square = np.array([[columns @ columns, columns @ rows], [rows @ columns, rows @ rows]])
+    if np.abs(square - np.eye(2)).max() > 1e-3:
+        raise ValueError("columns and rows of a plane are unit vectors at a right angle")
+    matrix = np.eye(4)
+    matrix[:3, 0], matrix[:3, 1], matrix[:3, 2] = columns, rows, np.cross(columns, rows)
+    matrix[:3, 3] = point - (columns + rows) * (WINDOW - 1) / 2.0
+    return matrix
 
 
 def _point(at: Any) -> Any:

@@ -12,11 +12,13 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
+import cv2
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 MISSING = 65535
+JPEG_QUALITY = 80
 _ALIGN = 8
 
 
@@ -35,7 +37,8 @@ class Layer(msgspec.Struct, frozen=True):
         """Its row in the header."""
         return {
             "name": self.name,
-            "type": self.values.dtype.name,
+            "type": "jpeg" if self.name == "jpeg" else self.values.dtype.name,
+            "bytes": self.values.nbytes,
             "unit": self.unit,
             "scale": self.scale,
             "offset": self.offset,
@@ -65,6 +68,15 @@ def grey(name: str, values: NDArray[Any]) -> Layer:
         return Layer(name, np.ascontiguousarray(values), white=white)
     brightest = float(values.max(initial=0.0)) or 1.0
     return msgspec.structs.replace(quantised(name, values, "", brightest / (MISSING - 1), 0.0), white=white)
+
+
+def jpeg(pixels: NDArray[np.uint8]) -> Layer:
+    """A video picture (row, column) or (row, column, RGB) as JPEG: to look at, never to measure in."""
+    colour = pixels if pixels.ndim == 2 else cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    good, data = cv2.imencode(".jpg", colour, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not good:
+        raise ValueError(f"a picture of {pixels.shape} {pixels.dtype} cannot be told as JPEG")
+    return Layer("jpeg", data.reshape(-1))
 
 
 def pack(header: dict[str, Any], layers: Iterable[Layer]) -> bytes:

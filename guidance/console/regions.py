@@ -3,6 +3,7 @@
 Nothing here decides: the rules have their own numbers from the guard lane.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -42,21 +43,32 @@ class Regions:
             out[structure.mask(ras_from_image, shape)] = value
         return out
 
-    def outlines(self, at_mm: NDArray[np.float64]) -> dict[str, list[dict[str, Any]]]:
-        """For each view: where its plane through `at_mm` (3,) cuts the structures, polylines in RAS mm."""
-        out = {}
-        for view in VIEWS:
-            plane = plane_through(view, at_mm, WINDOW, 1.0)
-            out[view] = self._cut(plane.ras_from_pixel, (WINDOW, WINDOW))
-        return out
+    def outlines(
+        self, at_mm: NDArray[np.float64], planes: dict[str, Matrix] | None = None
+    ) -> dict[str, list[dict[str, Any]]]:
+        """For each view: where its plane through `at_mm` (3,) cuts the structures, polylines in RAS mm.
+
+        `planes`: further views by name, `ras_from_pixel` of squares of `WINDOW` mm.
+        """
+        cuts = {view: plane_through(view, at_mm, WINDOW, 1.0).ras_from_pixel for view in VIEWS}
+        return {view: self._cut(ras, (WINDOW, WINDOW)) for view, ras in {**cuts, **(planes or {})}.items()}
 
     def _cut(self, ras_from_pixel: Matrix, size: tuple[int, int]) -> list[dict[str, Any]]:
         rows = []
-        for structure in self._structures:
-            for line in structure.contours(ras_from_pixel, size):
+        for name, role, shape in self._drawn():
+            for line in contours(shape, ras_from_pixel, size):
                 points = line @ ras_from_pixel[:3, :2].T + ras_from_pixel[:3, 3]
-                rows.append({"name": structure.name, "role": structure.role, "ras": np.round(points, 2).tolist()})
+                rows.append({"name": name, "role": role, "ras": np.round(points, 2).tolist()})
         return rows
+
+    def _drawn(self) -> Iterator[tuple[str, str, Any]]:
+        """(name, role, shape) of what planes are cut with: the structures, and the gate round the gated target."""
+        for structure in self._structures:
+            yield structure.name, structure.role, structure.shape
+        motion, gating = self._settings.motion, self._settings.gating
+        for structure in self._structures:
+            if motion and gating and structure.name == motion.target:
+                yield f"gate {gating.boundary_mm:g} mm", "gate", Grown(structure.shape, gating.boundary_mm)
 
     def lines_on(self, live: dict[str, Any]) -> list[dict[str, Any]]:
         """Where a live picture cuts the structures: polylines in its own (column, row) pixels."""

@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.messages import Image, Matrix
-from guidance.console.frames import Layer, grey, pack, quantised
+from guidance.console.frames import Layer, grey, jpeg, pack, quantised
 from guidance.console.regions import Regions
-from guidance.events import AnyEvent, Effect, Job
+from guidance.events import AnyEvent, Arrival, Effect, Job
 from guidance.service.room import Room
 
 VOLUME = "volume"
 LABELS = "labels"
+FORECAST = "forecast"
 KELVIN_STEP, COLDEST_C = 0.01, -60.0
 SIGMA_STEP_C = 0.001
 DOSE_STEP, DOSE_FROM = 0.0002, -4.0  # of log10(CEM43 minutes)
@@ -44,6 +45,9 @@ class Sources:
         self._thread = ThreadPoolExecutor(1, "console")
         self._seen_volume = 0
         self._geometry: tuple[bytes, tuple[int, ...]] = (b"", ())
+        self._region: object = None
+        settings = room.core.settings
+        self._videos = {(s.link, s.message_name): s.name for s in settings.streams if s.kind == "video"}
         self.regions = Regions(room.core.plan, room.core.settings)
         self.listeners: set[asyncio.Event] = set()
         room.watchers.append(self._see)
@@ -90,6 +94,10 @@ class Sources:
 
     def _see(self, event: AnyEvent, effects: Sequence[Effect]) -> None:
         scene = self._room.core.scene
+        if isinstance(event, Arrival) and isinstance(event.message, Image):
+            video = self._videos.get((event.link, event.message.name))
+            if video:
+                self._frame(video, event.message, None, {"video": colours(event.message.pixels)})
         if scene.volume_number != self._seen_volume:
             self._seen_volume = scene.volume_number
             self._volume(scene.volume, scene.volume_evidence)
@@ -114,6 +122,11 @@ class Sources:
         if geometry != self._geometry:
             self._geometry = geometry
             self._put(LABELS, told, volume)
+        region = volume.get("region_dose_min")
+        if region is not None and region is not self._region:
+            self._region = region
+            where = {"ras_from_image": volume["region_ras"].tolist(), "shape": region.shape}
+            self._put(FORECAST, told | where, volume)
 
     def _cine(self, image: Image) -> None:
         motion = self._room.core.motion
@@ -157,6 +170,13 @@ def flat(pixels: NDArray[Any]) -> NDArray[Any]:
     return np.abs(plane) if np.iscomplexobj(plane) else plane
 
 
+def colours(pixels: NDArray[Any]) -> NDArray[np.uint8]:
+    """The (row, column) or (row, column, RGB) uint8 picture of a video message: its first slice."""
+    plane = pixels[0] if pixels.ndim >= 3 else pixels
+    picture = plane if plane.dtype == np.uint8 else grey("video", flat(pixels)).values.astype(np.uint8)
+    return picture[..., :3] if picture.ndim == 3 and picture.shape[-1] >= 3 else flat(picture[np.newaxis])
+
+
 def _volume_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
     layers = [grey("magnitude", volume["magnitude"])]
     if "temperature_c" in volume:
@@ -164,7 +184,7 @@ def _volume_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
         layers += [
             quantised("temperature", volume["temperature_c"], "degC", KELVIN_STEP, COLDEST_C, valid),
             quantised("sigma", volume["sigma_c"], "degC", SIGMA_STEP_C, 0.0, valid),
-            quantised("dose", np.log10(np.maximum(dose, 1e-4)), "log10 min", DOSE_STEP, DOSE_FROM),
+            _log_dose("dose", dose),
         ]
     return layers
 
@@ -173,8 +193,20 @@ def _label_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
     return [Layer("labels", regions.labels(volume["ras_from_image"], volume["magnitude"].shape))]
 
 
+def _log_dose(name: str, dose_min: NDArray[Any]) -> Layer:
+    return quantised(name, np.log10(np.maximum(dose_min, 1e-4)), "log10 min", DOSE_STEP, DOSE_FROM)
+
+
+def _forecast_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
+    """The dose in tissue coordinates, and what it will be if power goes off now."""
+    layers = [_log_dose("dose", volume["region_dose_min"])]
+    if "forecast_min" in volume and volume["forecast_min"].shape == volume["region_dose_min"].shape:
+        layers.append(_log_dose("forecast", volume["forecast_min"]))
+    return layers
+
+
 def _live_layers(live: dict[str, Any], regions: Regions) -> list[Layer]:
-    return [grey("magnitude", live["pixels"])]
+    return [jpeg(live["video"])] if "video" in live else [grey("magnitude", live["pixels"])]
 
 
-_LAYERS = {VOLUME: _volume_layers, LABELS: _label_layers}
+_LAYERS = {VOLUME: _volume_layers, LABELS: _label_layers, FORECAST: _forecast_layers}

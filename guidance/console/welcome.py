@@ -7,11 +7,12 @@ import numpy as np
 
 from guidance.console.regions import Regions
 from guidance.core import Core
-from guidance.outputs.palette import OUTLINE, SCALE_C, SHOWN_FROM_C, temperature_rgb
+from guidance.outputs.palette import OUTLINE, Scale, scale_of, temperature_rgb
 from guidance.outputs.planes import VIEWS
 from guidance.plan import Plan
 
 PROTOCOL = 1
+SIGMA_LIMIT_C = 1.5  # a temperature that is less certain is hatched
 
 
 def welcome(core: Core, regions: Regions) -> dict[str, Any]:
@@ -46,14 +47,27 @@ def welcome(core: Core, regions: Regions) -> dict[str, Any]:
             for name, row in core.scene.limits.items()
         },
         "palette": {name: list(rgb) for name, rgb in OUTLINE.items()},
-        "scale": {"ends_c": SCALE_C, "shown_from_c": SHOWN_FROM_C, "rgb": _colours()},
+        "scale": _scale(core),
+        "gating": settings.gating.boundary_mm if settings.gating else None,
     }
 
 
-def _colours() -> list[list[int]]:
-    low, high = SCALE_C
-    levels = np.linspace(low, high, 256, dtype=np.float32)
-    rows: list[list[int]] = temperature_rgb(levels).tolist()
+def _scale(core: Core) -> dict[str, Any]:
+    """The temperature scale, from cold to hot, where it is drawn, and the sigma above which it is hatched."""
+    therapy, thermometry = core.settings.therapy, core.settings.thermometry
+    scale = scale_of(therapy.modality if therapy else "")
+    return {
+        "ends_c": (scale.low_c, scale.high_c),
+        "shown_c": scale.shown_c,
+        "cold": scale.cold,
+        "rgb": _colours(scale),
+        "sigma_limit_c": (thermometry.options.get("sigma_dose_c") if thermometry else None) or SIGMA_LIMIT_C,
+    }
+
+
+def _colours(scale: Scale) -> list[list[int]]:
+    levels = np.linspace(scale.low_c, scale.high_c, 256, dtype=np.float32)
+    rows: list[list[int]] = temperature_rgb(levels, scale).tolist()
     return rows
 
 

@@ -21,7 +21,7 @@ PLANES_NS = ms(100)  # plane views that no new volume drives follow the tool at 
 class ViewDesk(Desk):
     """Asks the show lane for pictures and sends what it drew."""
 
-    kinds = frozenset({"ultrasound", "xray"})
+    kinds = frozenset({"ultrasound", "xray", "video"})
     jobs = frozenset({"frame", "planes"})
 
     def __init__(self, scene: Scene) -> None:
@@ -33,13 +33,14 @@ class ViewDesk(Desk):
 
     def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
         """One live frame; it is drawn as soon as the pose at its time is known."""
-        if not isinstance(message, Image):
+        if not isinstance(message, Image) or state.settings.kind == "video":  # a room camera: shown, never drawn on
             return ()
         self._scene.pictures[message.frame] = message.frame_from_image_mm
-        if self._scene.lines_of == state.settings.name:
+        search = self._scene.searched.get(state.settings.name)
+        if search is not None:
             time_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
             inputs = {"image": message, "time_s": time_ns / 1e9}
-            return (self._scene.job("show", "", "line", inputs, image_evidence(state, message)),)
+            return (self._scene.job("show", "", search, inputs, image_evidence(state, message)),)
         if not self._scene.routes.carries("overlay"):
             return ()
         self._waiting[state.settings.name] = (

@@ -73,7 +73,7 @@ def ball_mask(
     """Voxels [slice, row, column] whose centre lies within `radius_mm` of a point (3,) RAS mm, and the one it is in."""
     index = np.indices(shape)[::-1].reshape(3, -1).astype(np.float64)
     away = (ras_from_image[:3, :3] @ index).T + (ras_from_image[:3, 3] - at_mm)
-    inside = ((away**2).sum(axis=1) <= radius_mm**2).reshape(shape)
+    inside: NDArray[np.bool_] = ((away**2).sum(axis=1) <= radius_mm**2).reshape(shape)
     i, j, k = np.floor(np.linalg.solve(ras_from_image, [*at_mm, 1.0])[:3] + 0.5).astype(int)
     if 0 <= i < shape[2] and 0 <= j < shape[1] and 0 <= k < shape[0]:
         inside[k, j, i] = True

@@ -13,7 +13,8 @@ from guidance.exact import apply, invert
 from guidance.navigation.zones import Carried
 from guidance.outputs import draw
 from guidance.outputs.dose_lines import dose_lines
-from guidance.outputs.palette import SHOWN_FROM_C, temperature_rgb
+from guidance.outputs.lesion_lines import lesion_lines
+from guidance.outputs.palette import scale_of, temperature_rgb
 from guidance.outputs.planes import VIEWS, Plane, plane_through, sample_nearest
 from guidance.plan import Plan, Shape
 from guidance.plan.raster import contours
@@ -43,6 +44,7 @@ class ShowWork:
 
     def __init__(self, settings: RoomSettings, plan: Plan | None) -> None:
         self._plan = plan
+        self._scale = scale_of(settings.therapy.modality if settings.therapy else "")
         self._tools: dict[str, Tool] = {tool.name: tool for tool in settings.tools}
         self._white: dict[str, float] = {}
 
@@ -79,6 +81,7 @@ class ShowWork:
             plane = plane_through(view, centre, PLANE_SIZE, PLANE_PIXEL_MM)
             picture = self._background(plane, volume)
             dose_lines(picture, plane, volume)
+            lesion_lines(picture, plane, volume)
             self._overlay(picture, plane.ras_from_pixel, tools, tips, zones)
             draw.label(picture, void, (8, 20), size=0.4)
             draw.letters(picture, VIEWS[view][2])
@@ -117,9 +120,9 @@ class ShowWork:
         elif "temperature_c" in volume:
             shown = np.where(volume["valid"], volume["temperature_c"], np.float32(np.nan))
             heat = sample_nearest(shown, ras, plane, outside=float("nan"))
-            warm = np.nan_to_num(heat, nan=-273.15) >= SHOWN_FROM_C
-            colour = temperature_rgb(heat[warm]).astype(np.float32)
-            picture[warm, :3] = OPACITY * colour + (1 - OPACITY) * picture[warm, :3]
+            drawn = self._scale.is_shown(heat)
+            colour = temperature_rgb(heat[drawn], self._scale).astype(np.float32)
+            picture[drawn, :3] = OPACITY * colour + (1 - OPACITY) * picture[drawn, :3]
         return picture
 
     def _overlay(

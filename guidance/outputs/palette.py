@@ -1,4 +1,6 @@
-"""Colours of overlays (RGB) and the fixed temperature scale; one table for every picture."""
+"""Colours of overlays (RGB) and the fixed temperature scales; one table for every picture."""
+
+from typing import NamedTuple
 
 import matplotlib
 import numpy as np
@@ -15,21 +17,46 @@ OUTLINE: dict[str, RGB] = {
     "way": (0x6E, 0xC6, 0xFF),
     "tool": (0xFF, 0xFF, 0xFF),
     "dose": (0xFF, 0xFF, 0xFF),
+    "ice": (0x9F, 0xD3, 0xFF),
     "text": (0xD6, 0xDB, 0xDF),
     "not_live": (0x8E, 0x10, 0x62),
 }
 
-SCALE_C = (37.0, 60.0)  # ends of the colour scale
-SHOWN_FROM_C = 39.0  # cooler than this stays transparent
+
+class Scale(NamedTuple):
+    """A fixed temperature scale: its ends, from where it is drawn, and whether cold is what matters."""
+
+    low_c: float
+    high_c: float
+    shown_c: float  # nearer to body temperature than this stays transparent
+    cold: bool
+
+    def is_shown(self, temperature_c: NDArray[np.float32]) -> NDArray[np.bool_]:
+        """Where a temperature is drawn; NaN never."""
+        away: NDArray[np.bool_] = temperature_c <= self.shown_c if self.cold else temperature_c >= self.shown_c
+        return away
+
+
+WARM = Scale(37.0, 60.0, 39.0, cold=False)
+COLD = Scale(-40.0, 37.0, 35.0, cold=True)
+
+
+def scale_of(modality: str) -> Scale:
+    """The scale of a room whose energy device is of this modality ("" = none)."""
+    return COLD if modality == "cryo" else WARM
+
 
 _INFERNO: NDArray[np.uint8] = (matplotlib.colormaps["inferno"](np.linspace(0.25, 0.97, 256))[:, :3] * 255).astype(
     np.uint8
 )
 
 
-def temperature_rgb(temperature_c: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Colours (..., 3) uint8 of temperatures in degC on the fixed scale; NaN is coloured as its low end."""
-    low, high = SCALE_C
-    index = np.nan_to_num((temperature_c - low) * (255.0 / (high - low)), nan=0.0).clip(0, 255).astype(np.uint8)
-    colours: NDArray[np.uint8] = _INFERNO[index]
+_BLUE = np.ascontiguousarray(_INFERNO[:, ::-1])  # the same steps of brightness, from dark to light blue
+
+
+def temperature_rgb(temperature_c: NDArray[np.float32], scale: Scale = WARM) -> NDArray[np.uint8]:
+    """Colours (..., 3) uint8 of temperatures in degC: the brighter, the farther from body temperature; NaN is dark."""
+    away = (scale.high_c - temperature_c) if scale.cold else (temperature_c - scale.low_c)
+    place = np.nan_to_num(away * (255.0 / (scale.high_c - scale.low_c)), nan=0.0)
+    colours: NDArray[np.uint8] = (_BLUE if scale.cold else _INFERNO)[place.clip(0, 255).astype(np.uint8)]
     return colours

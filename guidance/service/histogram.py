@@ -14,16 +14,23 @@ class Histogram:
         self._bins = [0] * (_BINS + 1)
         self.count = 0
         self.max_ns = 0
+        self._worst_ns = -1
 
     def add(self, duration_ns: int) -> None:
         """Count one duration; negative ones count as the lowest bin."""
         self.count += 1
-        if duration_ns > self.max_ns:
-            self.max_ns = duration_ns
+        if duration_ns > self._worst_ns:
+            self._worst_ns = duration_ns
+            self.max_ns = max(self.max_ns, duration_ns)
         index = 0
         if duration_ns > _LOWEST_NS:
             index = min(int(math.log2(duration_ns / _LOWEST_NS) * _PER_OCTAVE) + 1, _BINS)
         self._bins[index] += 1
+
+    def take_worst_ms(self) -> float | None:
+        """The longest in ms since this was last asked; None where nothing was added. One reader at a time."""
+        worst_ns, self._worst_ns = self._worst_ns, -1
+        return worst_ns / 1e6 if worst_ns >= 0 else None
 
     def percentile_ms(self, share: float) -> float | None:
         """The duration in ms that `share` (0..1) of the samples do not exceed; None without samples."""

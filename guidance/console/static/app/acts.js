@@ -4,7 +4,7 @@ import { act, ask } from "./link.js";
 import { LAYERS } from "./overlay.js";
 import { play } from "./sound.js";
 import { fixed, inControl, set, store } from "./store.js";
-import { beam } from "./side.js";
+import { guardLimit, place } from "./places.js";
 import { drawAll, followCrosshair } from "./views.js";
 
 const FIRST = { IDLE: "ARM", READY: "START", HOLD: "RESUME" };
@@ -87,27 +87,40 @@ function Looks() {
   </div>`;
 }
 
+// One step of power is a tenth of the room's; the core says what is possible.
+function power(way) {
+  const step = store.welcome.therapy.power_w / 10;
+  const next = Math.max(step, Math.min(store.welcome.therapy.power_w, store.state.power + way * step));
+  return act("SET_POWER", { values: { power_w: Math.round(next * 10) / 10 } });
+}
+
 export function Acts() {
   const phase = store.state ? store.state.phase : "";
   const may = store.live && inControl();
   const therapy = store.welcome.therapy;
   const first = FIRST[phase];
-  const now = beam();
   const live = store.live;
   return html`<footer aria-label="acts">
     <${Looks} />
     ${therapy && html`<div class="group">
       <button disabled=${!may || phase !== "TREATING"} onClick=${() => act("HOLD")}>GATE<br />HOLD</button>
-      <span>power<br /><span class="num strong">${fixed(now.set ?? therapy.power_w, 0)} W</span></span>
+      <span class="power"><button disabled=${!may} onClick=${() => power(-1)} aria-label="less power">-</button>
+        <span>power<br /><span class="num strong">${fixed(store.state ? store.state.power : null, 0)} W</span></span>
+        <button disabled=${!may || !["IDLE", "STOPPED"].includes(phase)} onClick=${() => power(1)} aria-label="more power">+</button></span>
       ${first ? html`<button class="t2" disabled=${!may || !store.heardTone} aria-expanded=${Boolean(store.drawer)} onClick=${() => openDrawer(first)}>${first}...</button>`
     : html`<button class="t2" disabled=${!may || phase !== "STOPPED"} onClick=${() => act("RESET")}>RESET</button>`}
       <button disabled=${!may || !["READY", "TREATING", "HOLD"].includes(phase)} onClick=${() => act("FINISH")}>FINISH</button>
+    </div>`}
+    ${store.welcome.thermometry && html`<div class="group">
+      <button disabled=${!may || phase === "TREATING"} onClick=${() => act("RE_ZERO")}>new<br />baseline</button>
+      <button disabled=${!may} aria-pressed=${store.placing} onClick=${() => set({ placing: !store.placing })}>place<br />[P]</button>
     </div>`}
     ${therapy && !store.heardTone && may && html`<div class="group">
       <button onClick=${() => { play("low"); set({ toneAsked: true }); }}>test<br />tone</button>
       ${store.toneAsked && html`<button onClick=${() => set({ heardTone: true })}>I heard<br />it</button>`}
     </div>`}
-    <div class="note" role="status">${store.placing ? "PLACE: click a view, then Enter" : verdictText()}</div>
+    ${store.placing ? html`<div class="note"><button onClick=${() => place(false)}>WATCH</button> <button onClick=${() => place(true)}>GUARD ${guardLimit()} degC</button> <button onClick=${() => set({ placing: false })}>Cancel</button></div>`
+    : html`<div class="note" role="status">${verdictText()}</div>`}
     <button class="stop" onClick=${stop} aria-label="STOP, Space">
       <svg viewBox="0 0 32 32" aria-hidden="true"><path d="M10 1H22L31 10V22L22 31H10L1 22V10Z" fill="#FFF" /><path d="M11 3.5H21L28.5 11V21L21 28.5H11L3.500 21V11Z" fill="var(--high)" /></svg>
       <span><span class="t1">STOP</span><small>${live ? "Space" : "USE E-STOP"}</small></span>

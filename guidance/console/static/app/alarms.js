@@ -68,7 +68,7 @@ export function acknowledge(alarm = "") {
 }
 
 function List({ alarms }) {
-  return html`<div class="alarm-list" role="dialog" aria-label="all alarms"><ul>
+  return html`<div class="alarm-list" role=${store.wide ? "region" : "dialog"} aria-label="all alarms" tabindex="0"><ul>
     ${alarms.map((a) => html`<li key=${a.id}>
       <span class="chip ${a.priority}"><${Shape} priority=${a.priority} /></span>
       <span><b class="strong">${word(a)} ${a.text}</b> since ${clock(nsToMs(a.first_ns))}
@@ -79,7 +79,7 @@ function List({ alarms }) {
   </ul></div>`;
 }
 
-export const AlarmList = () => store.open === "alarms" && store.state && html`<${List} alarms=${store.state.alarms} />`;
+export const AlarmList = () => (store.wide || store.open === "alarms") && store.state && html`<${List} alarms=${store.state.alarms} />`;
 
 export function AlarmRow() {
   const alarms = store.state ? store.state.alarms : [];
@@ -90,7 +90,7 @@ export function AlarmRow() {
     <div class="alarm-keys">
       <button onClick=${() => acknowledge()} disabled=${!store.live || role === "viewer" || !alarms.some((a) => a.state === "active")}>ACK<br />[A]</button>
       <button onClick=${mute} aria-pressed=${paused()} disabled=${!store.live || role === "viewer" || (!alarms.length && !paused())}>${paused() ? html`MUTED<br />${left} s` : html`MUTE<br />[M]`}</button>
-      <button onClick=${() => set({ open: store.open === "alarms" ? "" : "alarms" })} aria-expanded=${store.open === "alarms"}>
+      <button hidden=${store.wide} onClick=${() => set({ open: store.open === "alarms" ? "" : "alarms" })} aria-expanded=${store.open === "alarms"}>
         ${alarms.length > 1 ? `+${alarms.length - 1}` : alarms.length}<br />${store.open === "alarms" ? "close" : "list"}</button>
     </div>
   </section>`;

@@ -7,7 +7,8 @@ uniform sampler2D colours;
 uniform mat4 image_from_pixel;
 uniform vec2 size, window_ends, scale;      // scale: value = raw * x + y
 uniform vec3 ends;                          // low, high, from
-uniform float opacity, sigma_limit, logarithmic;
+uniform float opacity, sigma_limit;
+uniform int kind;                           // of the overlay: 0 linear, 1 logarithmic, 2 labels, 3 linear and cold
 uniform bool has_over, has_sigma;
 out vec4 colour;
 void main() {
@@ -28,11 +29,15 @@ void main() {
     if (lines && raw > mix(window_ends.x, window_ends.y, 0.08)) colour.rgb = vec3(0.43);
     return;
   }
+  if (kind == 2) {
+    if (o > 0u) colour.rgb = mix(vec3(g), texelFetch(colours, ivec2(int(o), 0), 0).rgb, opacity);
+    return;
+  }
   float value = float(o) * scale.x + scale.y;
-  float linear = logarithmic > 0.5 ? pow(10.0, value) : value;
-  if (linear < ends.z) return;
-  float low = logarithmic > 0.5 ? log(ends.x) / log(10.0) : ends.x;
-  float high = logarithmic > 0.5 ? log(ends.y) / log(10.0) : ends.y;
+  float linear = kind == 1 ? pow(10.0, value) : value;
+  if (kind == 3 ? linear > ends.z : linear < ends.z) return;
+  float low = kind == 1 ? log(ends.x) / log(10.0) : ends.x;
+  float high = kind == 1 ? log(ends.y) / log(10.0) : ends.y;
   float place = clamp((value - low) / (high - low), 0.0, 1.0);
   colour.rgb = mix(vec3(g), texelFetch(colours, ivec2(int(place * 255.0 + 0.5), 0), 0).rgb, opacity);
   if (has_sigma && float(texelFetch(sigma, c, 0).r) > sigma_limit && (q.x + q.y) % 8 < 2) colour.rgb = vec3(0.0);
@@ -64,6 +69,8 @@ function program(gl) {
   return made;
 }
 
+const kindOf = (look) => (look.label ? 2 : look.log ? 1 : look.cold ? 3 : 0);
+
 export class GlPlane {
   constructor(canvas) {
     this.canvas = canvas;
@@ -78,9 +85,14 @@ export class GlPlane {
     gl.vertexAttribPointer(at, 2, gl.FLOAT, false, 0, 0);
     gl.pixelStorei(gl.UNPACK_ALIGNMENT, 1);
     this.textures = {};
+    this.places = new Map();
+    this.colourTable = gl.createTexture();
   }
 
-  uniform(name) { return this.gl.getUniformLocation(this.program, name); }
+  uniform(name) {
+    if (!this.places.has(name)) this.places.set(name, this.gl.getUniformLocation(this.program, name));
+    return this.places.get(name);
+  }
 
   volume(slot, name, layer, frame) {
     const gl = this.gl;
@@ -102,9 +114,9 @@ export class GlPlane {
     const gl = this.gl;
     gl.activeTexture(gl.TEXTURE0 + slot);
     gl.uniform1i(this.uniform("colours"), slot);
+    gl.bindTexture(gl.TEXTURE_2D, this.colourTable);
     if (this.rgb === rgb) return;
     this.rgb = rgb;
-    gl.bindTexture(gl.TEXTURE_2D, gl.createTexture());
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MIN_FILTER, gl.NEAREST);
     gl.texParameteri(gl.TEXTURE_2D, gl.TEXTURE_MAG_FILTER, gl.NEAREST);
     gl.texImage2D(gl.TEXTURE_2D, 0, gl.RGB8, 256, 1, 0, gl.RGB, gl.UNSIGNED_BYTE, new Uint8Array(rgb.flat()));
@@ -131,7 +143,7 @@ export class GlPlane {
       this.colours(3, look.rgb);
       gl.uniform2f(this.uniform("scale"), look.layer.scale, look.layer.offset);
       gl.uniform3f(this.uniform("ends"), look.low, look.high, look.from);
-      gl.uniform1f(this.uniform("logarithmic"), look.log ? 1 : 0);
+      gl.uniform1i(this.uniform("kind"), kindOf(look));
       gl.uniform1f(this.uniform("sigma_limit"), sigma ? sigmaLimit / sigma.scale : 0);
     }
     gl.uniform1f(this.uniform("opacity"), opacity);

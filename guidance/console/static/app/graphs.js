@@ -1,7 +1,7 @@
 // Graphs of the last minute: temperatures with limits, power with emission bands, ages of streams.
 import { Component, html } from "/static/vendor/preact-htm.js";
 import uPlot from "/static/vendor/uPlot.esm.js";
-import { store } from "./store.js";
+import { set, store } from "./store.js";
 
 const SPAN_S = 60;
 const DASHES = [[], [8, 4], [2, 3], [8, 3, 2, 3], [12, 4], [4, 4]];
@@ -10,25 +10,52 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 // Rows of the graph: key in the history's points, name, colour, dash.
-function temperatureRows() {
-  const rows = (store.state ? store.state.numbers : []).filter((n) => n.graph);
-  return rows.map((n, i) => ({ key: n.id, name: n.name.replace("T max ", ""), limit: n.limit, colour: i ? "--risk" : "--target", dash: DASHES[i % DASHES.length] }));
-}
+const rowsOf = (ending, word) => () => (store.state ? store.state.numbers : []).filter((n) => n.graph && n.id.endsWith(ending)).slice(0, 6)
+  .map((n, i) => ({ key: n.id, name: n.name.replace(word, ""), limit: n.limit, colour: i ? "--risk" : "--target", dash: DASHES[i % DASHES.length] }));
 
 const ageRows = () => Object.keys(store.welcome.streams).slice(0, 6).map((name, i) => ({ key: `age.${name}`, name, colour: i ? "--dim" : "--strong", dash: DASHES[i % DASHES.length] }));
 
-const powerRows = () => [{ key: "power_w", name: "power", colour: "--strong", dash: [] }];
+const latencyRows = () => Object.keys(store.history[store.history.length - 1] || {}).filter((key) => key.startsWith("latency.")).slice(0, 6)
+  .map((key, i) => ({ key, name: key.slice(8), colour: i ? "--dim" : "--strong", dash: DASHES[i % DASHES.length] }));
+const powerRows = () => [
+  { key: "power_w", name: "power", colour: "--strong", dash: [] },
+  { key: "confirmed_w", name: "confirmed at most", colour: "--gate", dash: [6, 4] },
+];
 const motionRows = () => [
   { key: "motion_mm", name: "motion", colour: "--strong", dash: [] },
   { key: "predicted_mm", name: "predicted", colour: "--gate", dash: [6, 4] },
 ];
 
 export const KINDS = {
-  temperature: { title: "T max", unit: "degC", rows: temperatureRows, range: [35, 62] },
-  power: { title: "power, emission banded", unit: "W", rows: powerRows, range: null },
-  motion: { title: "breathing, prediction, emission banded", unit: "mm", rows: motionRows, range: null },
-  ages: { title: "age of streams", unit: "ms", rows: ageRows, range: null },
+  temperature: { title: "T max", unit: "degC", rows: rowsOf(".max_c", "T max "), range: [35, 62] },
+  motion: { title: "breathing, beam on banded", unit: "mm", rows: motionRows, range: null },
+  power: { title: "beam, on banded", unit: "W", rows: powerRows, range: null },
+  dose: { title: "dose", unit: "CEM43 min", rows: rowsOf(".dose", /^dose (max )?/), range: null },
+  mean: { title: "T mean", unit: "degC", rows: rowsOf(".mean_c", "T mean "), range: [35, 62] },
+  latency: { title: "latency, worst: to drawn; pose: to output", unit: "ms", rows: latencyRows, range: null },
+  ages: { title: "age", unit: "ms", rows: ageRows, range: null },
 };
+
+// The graphs that this room has something for, the most telling first.
+export function graphKinds() {
+  const has = { temperature: store.welcome.thermometry, mean: store.welcome.thermometry, dose: store.welcome.thermometry, power: store.welcome.therapy,
+    motion: store.history.length && "motion_mm" in store.history[store.history.length - 1], latency: true, ages: true };
+  return Object.keys(KINDS).filter((kind) => has[kind]);
+}
+
+// The lower graph goes on to the next kind that the upper one does not show.
+export function nextGraph() {
+  const kinds = graphKinds().slice(1);
+  set({ lower: kinds[(kinds.indexOf(store.lower || kinds[0]) + 1) % kinds.length] });
+}
+
+export function Graphs() {
+  const kinds = graphKinds();
+  if (store.wide) return html`<div class="graphs">${kinds.map((kind) => html`<${Graph} key=${kind} kind=${kind} />`)}</div>`;
+  const lower = kinds.includes(store.lower) && store.lower !== kinds[0] ? store.lower : kinds[1];
+  return html`<div class="graphs"><${Graph} key=${kinds[0]} kind=${kinds[0]} />
+    <button class="flip" onClick=${nextGraph} aria-label=${`next graph, now ${KINDS[lower].title}`}><${Graph} key=${lower} kind=${lower} more="[G] next" /></button></div>`;
+}
 
 function points(rows) {
   const history = store.history;
@@ -138,10 +165,10 @@ export class Graph extends Component {
     else if (store.live && (this.count = (this.count || 0) + 1) % 3 === 0) this.plot.setData(points(this.rows));
   }
 
-  render({ kind }) {
+  render({ kind, more = "" }) {
     const spec = KINDS[kind];
     const names = this.names();
-    return html`<div class="graph" role="img" aria-label=${`graph of ${spec.title}`}>
-      <h3><span>${spec.title}: ${names}</span><span>${spec.unit}, 60 s</span></h3><div class="plot"></div></div>`;
+    return html`<div class="graph" role="img" aria-label=${`graph of ${spec.title}, last 60 s`}>
+      <h3><span>${spec.title}: ${names}</span><span>${spec.unit}${more && html` <b>${more}</b>`}</span></h3><div class="plot"></div></div>`;
   }
 }

@@ -3,10 +3,12 @@ import { stop, closeDrawer } from "./acts.js";
 import { acknowledge, mute } from "./alarms.js";
 import { allowSound } from "./sound.js";
 import { set, store } from "./store.js";
-import { drawAll, liveNames, placePoint, zoom } from "./views.js";
+import { nextGraph } from "./graphs.js";
+import { place } from "./places.js";
+import { drawAll, liveName, zoom } from "./views.js";
 
 const opacity = (step) => { set({ opacity: Math.max(0, Math.min(1, store.opacity + step)) }); drawAll(); };
-const names = () => ["axial", "coronal", "sagittal", ...liveNames()];
+const names = () => (store.step === "target" ? ["inplane", liveName() || "axial", "perp"] : ["axial", "coronal", "sagittal", liveName()]);
 export const toggleTheme = () => {
   const theme = store.theme === "dark" ? "light" : "dark";
   document.documentElement.dataset.theme = theme;
@@ -18,6 +20,8 @@ const TABLE = {
   m: mute,
   t: toggleTheme,
   p: () => set({ placing: !store.placing }),
+  g: nextGraph,
+  v: () => set({ liveChoice: store.liveChoice + 1 }),
   "+": () => zoom(1.25),
   "-": () => zoom(0.8),
   "[": () => opacity(-0.05),
@@ -41,7 +45,7 @@ export function watchKeys() {
     }
     if (event.ctrlKey || event.altKey || event.metaKey || !store.welcome) return;
     if (event.key === "Escape") { closeDrawer(); set({ open: "", placing: false }); return; }
-    if (event.key === "Enter" && store.placing) { event.preventDefault(); set({ placing: false }); placePoint(); return; }
+    if (event.key === "Enter" && store.placing) { event.preventDefault(); place(event.shiftKey); return; }
     const does = TABLE[event.key.length === 1 ? event.key.toLowerCase() : ""];
     if (does) { event.preventDefault(); does(); }
   }, { capture: true });

@@ -40,7 +40,8 @@ export function ask(message) {
 export async function act(verb, extra = {}) {
   set({ verdict: { verb, state: "requested", at: performance.now() } });
   const answer = await ask({ kind: "act", verb, ...extra });
-  set({ verdict: answer ? { verb, state: answer.done ? "done" : "refused", reasons: answer.reasons, at: performance.now() }
+  const done = answer && (answer.kept ? "confirmed" : "done, NOT ON RECORD");
+  set({ verdict: answer ? { verb, state: answer.done ? done : "refused", reasons: answer.reasons, at: performance.now() }
     : { verb, state: "not sent", reasons: verb === "STOP" ? ["link lost: USE THE HARD E-STOP"] : ["link lost"], at: performance.now() } });
   return answer;
 }
@@ -48,14 +49,12 @@ export async function act(verb, extra = {}) {
 export function parseFrame(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(decoder.decode(new Uint8Array(buffer, 4, length)));
-  const cells = header.shape.reduce((a, b) => a * b, 1);
   let at = 4 + length;
   const layers = {};
   for (const row of header.layers) {
-    const Type = row.type === "uint8" ? Uint8Array : Uint16Array;
-    layers[row.name] = { ...row, values: new Type(buffer, at, cells) };
-    const bytes = cells * Type.BYTES_PER_ELEMENT;
-    at += bytes + ((8 - (bytes % 8)) % 8);
+    const Type = row.type === "uint16" ? Uint16Array : Uint8Array;
+    layers[row.name] = { ...row, values: new Type(buffer, at, row.bytes / Type.BYTES_PER_ELEMENT) };
+    at += row.bytes + ((8 - (row.bytes % 8)) % 8);
   }
   return { ...header, layers };
 }

@@ -6,11 +6,14 @@ import { answerLease, beat, lapse, watchFrames } from "./beat.js";
 import { watchKeys } from "./keys.js";
 import { connect, on, readToken } from "./link.js";
 import { ConnectionsPage, KeyCard, MissingList, PlanPage, VerifyPage } from "./pages.js";
+import { Places } from "./places.js";
 import { Numbers, Side, Status } from "./side.js";
 import { clock, inControl, onChange, serviceMs, set, store } from "./store.js";
 import { TargetPage, TargetSide } from "./target.js";
 import { Graph } from "./graphs.js";
 import { drawAll, followCrosshair, followOutlines, panes, Views } from "./views.js";
+
+const WIDE_PX = 2560;
 
 const KEPT_MS = 120_000;
 const STEPS = ["plan", "target", "monitor", "control", "verify", "connections"];
@@ -48,6 +51,7 @@ const TargetStep = () => html`<${TargetPage} /><aside aria-label="values"><${Sta
 const MonitorStep = () => html`<${Views} /><${Side} />`;
 const ControlStep = () => html`<${Views} /><aside aria-label="values"><${Status} />
   <${Numbers} rows=${store.state ? store.state.numbers.slice(0, 7) : []} /><h3 class="t2">Missing before energy may flow</h3>
+  <${Places} />
   <ul tabindex="0" class="missing">${(store.state ? store.state.steps.control : []).slice(0, 12).map((r) => html`<li key=${r}>${r.replaceAll("_", " ")}</li>`)}
   ${store.state && !store.state.steps.control.length && html`<li>nothing: it can be armed</li>`}</ul></aside>`;
 const PAGES = { plan: PlanPage, target: TargetStep, monitor: MonitorStep, control: ControlStep, verify: VerifyPage, connections: ConnectionsPage };
@@ -56,7 +60,7 @@ function App() {
   if (!store.welcome) return html`<header><span class="mark">RESEARCH</span><h1 class="t2">guidance console</h1><span>${store.why}</span></header>`;
   const Page = PAGES[store.step];
   return html`<${Header} /><${AlarmRow} />
-    <main><${Page} key=${store.step} /><${AlarmList} /><${MissingList} /><${KeyCard} /><${Drawer} /></main><${Acts} />`;
+    <main class=${store.wide ? "wide" : ""}><${Page} key=${store.step} /><${AlarmList} /><${MissingList} /><${KeyCard} /><${Drawer} /></main><${Acts} />`;
 }
 
 const root = document.getElementById("app");
@@ -91,6 +95,9 @@ on("state", (message) => {
 
 on("lease", (message) => { store.leaseRefused = message.live ? "" : message.refused; answerLease(message); });
 
+const measureWidth = () => { if (store.wide !== innerWidth >= WIDE_PX) set({ wide: innerWidth >= WIDE_PX }); };
+addEventListener("resize", measureWidth);
+measureWidth();
 setInterval(annunciate, 200);
 readToken();
 watchKeys();

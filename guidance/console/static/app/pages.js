@@ -91,7 +91,7 @@ const KEYS = [
   ["Space", "STOP, from anywhere, also without control"], ["A", "acknowledge the shown alarms"], ["M", "pause the sound for two minutes"],
   ["left drag", "crosshair, linked in all views"], ["wheel, Up, Down", "slice"], ["Ctrl+wheel, + -", "zoom"], ["middle drag", "pan"],
   ["right drag", "window and level"], ["[ ]", "opacity of the overlay"], ["double click, 1-4", "enlarge a view; 0 shows all"],
-  ["P, click, Enter", "place a point at the crosshair"], ["T", "light or dark"], ["Tab, Enter", "controls"], ["?", "this card"],
+  ["P, click, Enter", "watch a region at the crosshair; Shift+Enter guards it"], ["G", "next lower graph"], ["V", "next live picture"], ["T", "light or dark"], ["Tab, Enter", "controls"], ["?", "this card"],
 ];
 
 export function KeyCard() {

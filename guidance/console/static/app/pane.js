@@ -1,7 +1,8 @@
 // One view of the volume: raw canvas at data size, vectors on top, mouse and keys. Draws on data or input only.
 import { add, apply, cross, dot, norm, plane, toPixel, toRas, unit, turn, valueOf, voxelAt } from "./geometry.js";
 import { GlPlane, usesGl } from "./gl.js";
-import { LAYERS, lookOf, SIGMA_LIMIT_C, TREATED_MIN } from "./overlay.js";
+import { labelsOf, LAYERS, lookOf, sigmaLimit, TREATED_MIN } from "./overlay.js";
+import { STRIPS, viewOf } from "./planes.js";
 import { changed, fixed, store } from "./store.js";
 import { edgesOf, Twin } from "./twin.js";
 import { Vectors } from "./vectors.js";
@@ -27,12 +28,12 @@ export class Pane {
     this.vectors = new Vectors(vectors);
     this.drawer = usesGl() ? new GlPlane(raw) : new Twin(raw);
     this.raw = raw;
-    this.edges = { key: "", rows: [] };
+    this.edges = {}; // role -> the segments of its newest contour, for one frame and plane
   }
 
   plane() {
     const box = this.raw.parentElement.getBoundingClientRect();
-    const view = store.welcome.views[this.name];
+    const view = viewOf(this.name);
     const width = DATA_WIDTH;
     const height = Math.max(16, Math.round(width * box.height / Math.max(1, box.width)));
     const n = cross(view.columns, view.rows);
@@ -47,7 +48,7 @@ export class Pane {
     const frame = store.frames.get("volume");
     if (frame) {
       const [low, high] = windowOf(frame, "volume");
-      this.drawer.plane(frame, p, low, high, lookOf(frame), store.opacity, SIGMA_LIMIT_C);
+      this.drawer.plane(frame, p, low, high, lookOf(frame), store.opacity, sigmaLimit());
     }
     this.overlay(p, frame);
   }
@@ -56,9 +57,9 @@ export class Pane {
     const { width, height } = this.vectors.begin();
     const k = width / p.width;
     const px = (ras) => { const [x, y, z] = toPixel(p, ras); return [(x + 0.5) * k, (y + 0.5) * k, z]; };
-    if (frame) this.dose(p, frame, k);
+    this.doses(p, frame, k);
     const lines = store.outlines;
-    if (lines && Math.abs(dot(add(lines.at, store.crosshair, -1), p.n)) < 2) {
+    if (lines && lines.views[this.name] && Math.abs(dot(add(lines.at, store.crosshair, -1), p.n)) < 2) {
       for (const row of lines.views[this.name]) {
         const points = row.ras.map(px);
         this.vectors.line(points, row.role);
@@ -72,21 +73,36 @@ export class Pane {
     }
     this.trajectories(px);
     this.tools(px);
-    for (const point of store.points) {
-      const at = px(point.ras);
-      if (Math.abs(at[2]) < 4) { this.vectors.ring(at, this.vectors.rem * 0.5, "gate"); this.vectors.word(point.name, at[0], at[1], "gate"); }
-    }
+    this.points(px, k / p.mm);
     const at = px(store.crosshair);
     this.vectors.segments([[0, at[1], at[0] - 12 * k, at[1]], [at[0] + 12 * k, at[1], width, at[1]], [at[0], 0, at[0], at[1] - 12 * k], [at[0], at[1] + 12 * k, at[0], height]].map((s) => s.map(Math.round)), "organ", 1);
   }
 
-  dose(p, frame, k) {
-    if (!frame.layers.dose) return;
-    const key = `${frame.seq}:${p.origin}:${p.mm}`;
-    if (this.edges.key !== key) this.edges = { key, rows: edgesOf(frame, p, frame.layers.dose, Math.log10(TREATED_MIN), 2) };
-    const rows = this.edges.rows.map((s) => s.map((v) => (v + 0.5) * k));
-    this.vectors.segments(rows, "dose", 3);
-    if (rows.length) this.vectors.word("240 CEM43", rows[0][0], rows[0][1] - this.vectors.rem, "dose");
+  // 240 CEM43 as it is, thick, and as it will be if power goes off now, dotted; in tissue coordinates where they are known.
+  doses(p, frame, k) {
+    const region = store.frames.get("forecast");
+    const own = region || frame;
+    if (own && own.layers.dose) this.contour(p, own, own.layers.dose, "dose", k, `${TREATED_MIN} CEM43`);
+    if (region && region.layers.forecast) this.contour(p, region, region.layers.forecast, "forecast", k, "forecast");
+  }
+
+  contour(p, frame, layer, role, k, words) {
+    const key = `${frame.seq}:${p.origin}:${p.mm}:${p.u}`;
+    if (!this.edges[role] || this.edges[role].key !== key) this.edges[role] = { key, rows: edgesOf(frame, p, layer, Math.log10(TREATED_MIN), 2) };
+    const rows = this.edges[role].rows.map((s) => s.map((v) => (v + 0.5) * k));
+    this.vectors.segments(rows, role, role === "dose" ? 3 : 2);
+    if (rows.length) this.vectors.word(words, rows[0][0], rows[0][1] - this.vectors.rem * (role === "dose" ? 1 : 2), role);
+  }
+
+  // Regions that a person placed: a ring of their size where the plane cuts them.
+  points(px, perMm) {
+    for (const point of store.state ? store.state.points : []) {
+      const at = px(point.ras);
+      const cut = point.radius_mm ** 2 - at[2] ** 2;
+      if (cut <= 0) continue;
+      this.vectors.ring(at, Math.max(4, Math.sqrt(cut) * perMm), "gate");
+      this.vectors.word(point.limit_c ? `${point.name} lim ${point.limit_c}` : point.name, at[0], at[1] + this.vectors.rem, "gate");
+    }
   }
 
   trajectories(px) {
@@ -120,6 +136,7 @@ export class Pane {
   // The raw voxel at the crosshair in its own units, never the screen's pixel.
   readout() {
     const frame = store.frames.get("volume");
+    if (STRIPS.includes(this.name)) return "through the tip, along the trajectory";
     const along = { axial: ["I", "S", 2], coronal: ["P", "A", 1], sagittal: ["L", "R", 0] }[this.name];
     const at = store.crosshair[along[2]];
     const parts = [`${at < 0 ? along[0] : along[1]} ${Math.abs(at).toFixed(1)} mm`];
@@ -129,6 +146,9 @@ export class Pane {
     if (index < 0) parts.push("T outside");
     else if (value("temperature") === null) parts.push("T missing");
     else parts.push(`T ${fixed(value("temperature"))} \u00b1${fixed(value("sigma"))} degC`);
+    const labels = labelsOf(frame);
+    const label = labels && index >= 0 ? labels.values[index] : 0;
+    if (label) parts.push(store.welcome.plan.labels[label - 1]);
     if (store.layer === "dose" && index >= 0) parts.push(`${LAYERS.dose.word} ${fixed(10 ** value("dose"))} min`);
     return parts.join("  ");
   }

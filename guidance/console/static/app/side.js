@@ -1,6 +1,6 @@
 // The right column: phase, beam, numbers with value, unit, limit and age; graphs; streams.
 import { html } from "/static/vendor/preact-htm.js";
-import { Graph } from "./graphs.js";
+import { Graphs } from "./graphs.js";
 import { age, fixed, store } from "./store.js";
 
 const BAR = { degC: [35, 62], "%": [0, 100], "CEM43 min": [0, 25], mm: [0, 20], deg: [0, 20] };
@@ -42,6 +42,7 @@ export function Status() {
     <span class="t1 strong" id="phase">${phase}</span>
     ${now && html`<span class="beam t2 ${on ? "on" : ""}">BEAM<span class="lamp">${on ? "\u2600" : "\u2715"}</span>${store.live ? (on ? "ON " : "OFF") : "---"}</span>`}
     ${now && html`<span class="t2 num strong">${fixed(now.power, 0)} W</span>`}
+    ${store.state && store.state.gate && html`<span class="t2 gate">GATE auto ${store.live ? (store.state.gate.open ? "OPEN" : "CLOSED") : "---"}</span>`}
   </div>`;
 }
 
@@ -53,21 +54,13 @@ export function Streams() {
     class=${store.live && !s.live ? "stale" : ""}>${SHORT[name] || name} ${store.live && !s.live ? "NOT LIVE" : age(s.age_ms)}</span>`)}</div>`;
 }
 
-export function graphKinds() {
-  const has = (key) => store.history.length && key in store.history[store.history.length - 1];
-  const kinds = store.welcome.thermometry ? ["temperature"] : [];
-  if (has("motion_mm")) kinds.push("motion");
-  else if (store.welcome.therapy) kinds.push("power");
-  return kinds.length > 1 ? kinds : [...kinds, "ages"];
-}
-
 export function Side() {
   const all = store.state ? store.state.numbers : [];
-  const rows = store.welcome.thermometry ? all.filter((n) => !n.id.includes("_mm") && n.unit !== "deg") : all;
+  const rows = all.filter((n) => !n.id.endsWith(".mean_c") && (!store.welcome.thermometry || (!n.id.includes("_mm") && n.unit !== "deg" && !n.name.startsWith("dose max"))));
   return html`<aside aria-label="values">
     <${Status} />
-    <${Numbers} rows=${rows.slice(0, 6)} />
-    <div class="graphs">${graphKinds().map((kind) => html`<${Graph} key=${kind} kind=${kind} />`)}</div>
+    <${Numbers} rows=${rows.slice(0, store.wide ? 12 : 6)} />
+    <${Graphs} />
     <${Streams} />
   </aside>`;
 }

@@ -24,7 +24,9 @@ export const store = {
   drawer: null,
   open: "", // "alarms" | "keys" | "missing:STEP"
   placing: false,
-  points: [],
+  liveChoice: 0, // which live picture the fourth view shows
+  lower: "", // kind of the lower graph; "" = the first that fits
+  wide: false, // three columns
   heardTone: false,
 };
 

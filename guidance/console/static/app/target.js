@@ -1,8 +1,9 @@
 // Targeting: a bullseye along the trajectory, the two planes in line with it, and the numbers in words.
 import { html } from "/static/vendor/preact-htm.js";
-import { add, apply, cross, dot, turn, unit } from "./geometry.js";
+import { add, apply, dot, turn, unit } from "./geometry.js";
+import { axesOf, trajectory } from "./planes.js";
 import { fixed, store } from "./store.js";
-import { Views } from "./views.js";
+import { liveName, Well } from "./views.js";
 
 const RINGS = [2, 5, 10];
 
@@ -10,16 +11,12 @@ const RINGS = [2, 5, 10];
 const radial = (mm) => (mm <= 10 ? mm * 8 : 80 + 14 * Math.log10(mm / 10));
 
 export function aim() {
-  const plan = store.welcome.plan;
-  if (!plan || !plan.trajectories.length || !store.state) return null;
-  const way = plan.trajectories[0];
+  const way = trajectory();
+  if (!way || !store.state) return null;
   const name = way.tool && store.welcome.tools[way.tool] ? way.tool : Object.keys(store.welcome.tools).find((n) => store.welcome.tools[n].role === "tool");
   const tool = name && store.state.tools[name];
   if (!tool) return null;
-  const along = unit(add(way.target_mm, way.entry_mm, -1));
-  const up = Math.abs(along[2]) < 0.9 ? [0, 0, 1] : [0, 1, 0];
-  const side = unit(cross(along, up));
-  const top = cross(side, along);
+  const { along, side, top } = axesOf(way);
   const row = store.welcome.tools[name];
   const tip = apply(tool.ras_from_tool, row.tip_mm);
   const axis = unit(turn(tool.ras_from_tool, row.axis));
@@ -43,6 +40,9 @@ function words(v) {
 
 const polar = ([x, y]) => { const d = Math.hypot(x, y) || 1e-9; const r = radial(d); return [(x / d) * r, (-y / d) * r]; };
 
+// Where the tip lies with 95 %: the ring of two sigma round it, as the disc of the bullseye shows it.
+const ellipse = ([x, y], mm) => Array.from({ length: 36 }, (_, n) => polar([x + mm * Math.cos(n * Math.PI / 18), y + mm * Math.sin(n * Math.PI / 18)]).map((v) => v.toFixed(1)).join(",")).join(" ");
+
 export function Bullseye() {
   const a = aim();
   const bright = "#F4F6F7";
@@ -56,7 +56,7 @@ export function Bullseye() {
       ${tip && html`<g>
         <line x1=${tip[0]} y1=${tip[1]} x2=${tail[0]} y2=${tail[1]} stroke="#A7B0B7" stroke-width="1.5" />
         <circle cx=${tail[0]} cy=${tail[1]} r="4" fill="none" stroke=${bright} stroke-width="1.5" />
-        <ellipse cx=${tip[0]} cy=${tip[1]} rx=${radial(2 * a.sigma)} ry=${radial(2 * a.sigma)} fill="none" stroke=${bright} stroke-width="1" stroke-dasharray="2 2" />
+        <polygon points=${ellipse(a.off, 2 * a.sigma)} fill="none" stroke=${bright} stroke-width="1.5" stroke-dasharray="3 2" />
         <path d=${`M${tip[0] - 7} ${tip[1]}h14M${tip[0]} ${tip[1] - 7}v14`} stroke=${bright} stroke-width="2.5" />
       </g>`}
       <text x="-160" y="-92" font-size="12">BULLSEYE along ${a ? a.way.name : "no trajectory"}</text>
@@ -66,8 +66,16 @@ export function Bullseye() {
   </div>`;
 }
 
+// Bullseye and the live picture (or the axial plane) on the left, the two strips along the trajectory on the right.
 export function TargetPage() {
-  return html`<${Views} only=${["axial", "coronal", "sagittal"]} extra=${html`<${Bullseye} />`} />`;
+  const live = liveName();
+  const strips = trajectory() ? ["inplane", "perp"] : ["coronal", "sagittal"];
+  const names = [strips[0], live || "axial", strips[1]];
+  const shown = names.includes(store.enlarged) ? [store.enlarged] : names;
+  return html`<section class="views ${shown.length === 1 ? "one" : ""}" aria-label="views">
+    ${shown.length > 1 && html`<${Bullseye} key="bullseye" />`}
+    ${shown.map((name) => html`<${Well} key=${name} name=${name} live=${name === live} />`)}
+  </section>`;
 }
 
 export function TargetSide() {

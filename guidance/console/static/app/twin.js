@@ -18,15 +18,15 @@ function levels(key, bins, low, high) {
 
 // Raw value -> (red, green, blue, shown) of the overlay, for one layer and scale.
 export function overlayTable(look) {
-  const { layer, low, high, from, log, rgb } = look;
-  const key = `${layer.name}:${low}:${high}:${from}`;
+  const { layer, low, high, from, log, cold, label, rgb } = look;
+  const key = `${layer.name}:${low}:${high}:${from}:${layer.scale}:${layer.offset}`;
   if (overlayTable.key === key) return overlayTable.table;
   const table = new Uint32Array(65536);
   for (let raw = 0; raw < 65535; raw += 1) {
     const value = raw * layer.scale + layer.offset;
     const linear = log ? 10 ** value : value;
-    if (linear < from) continue;
-    const place = log ? (value - Math.log10(low)) / (Math.log10(high) - Math.log10(low)) : (value - low) / (high - low);
+    if (cold ? linear > from : linear < from) continue;
+    const place = label ? raw / 255 : log ? (value - Math.log10(low)) / (Math.log10(high) - Math.log10(low)) : (value - low) / (high - low);
     const [r, g, b] = rgb[Math.max(0, Math.min(255, Math.round(place * 255)))];
     table[raw] = 0xff000000 | (b << 16) | (g << 8) | r;
   }

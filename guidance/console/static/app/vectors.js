@@ -1,6 +1,8 @@
 // Lines and words over the pictures, on a canvas of screen size: cased, labelled at the line, told apart by dashes.
-const DASH = { target: [], organ_at_risk: [9, 5], vessel: [9, 5], eloquent: [9, 5], forbidden: [9, 5], organ: [2, 4], surface: [2, 4], gate: [9, 4, 2, 4], dose: [], tool: [] };
+const DASH = { target: [], organ_at_risk: [9, 5], vessel: [9, 5], eloquent: [9, 5], forbidden: [9, 5], organ: [2, 4], surface: [2, 4], gate: [9, 4, 2, 4], dose: [], tool: [], forecast: [2, 5] };
 const ROLE_COLOUR = { target: "#7CFC9A", organ_at_risk: "#FF8A3D", vessel: "#FF8A3D", eloquent: "#FF8A3D", forbidden: "#FF8A3D", organ: "#A7B0B7", surface: "#A7B0B7", gate: "#B48CFF", dose: "#FFFFFF", tool: "#FFFFFF", forecast: "#E6B3FF" };
+
+export const roleColour = (role) => ROLE_COLOUR[role] || "#FFFFFF";
 
 export class Vectors {
   constructor(canvas) {
@@ -35,7 +37,7 @@ export class Vectors {
     if (closed) c.closePath();
     c.setLineDash((DASH[role] || []).map((d) => d * unit));
     c.lineJoin = "round";
-    for (const [colour, w] of [["#000000", width + 2], [ROLE_COLOUR[role] || "#FFFFFF", width]]) {
+    for (const [colour, w] of [["#000000", width + 2], [roleColour(role), width]]) {
       c.strokeStyle = colour;
       c.lineWidth = w * unit;
       c.stroke();
@@ -47,13 +49,15 @@ export class Vectors {
     if (!rows.length) return;
     const c = this.context;
     const unit = this.rem / 16;
+    c.setLineDash((role === "forecast" ? DASH.forecast : []).map((d) => d * unit));
     c.beginPath();
     for (const [x0, y0, x1, y1] of rows) { c.moveTo(x0, y0); c.lineTo(x1, y1); }
-    for (const [colour, w] of [["#000000", width + 2], [ROLE_COLOUR[role] || "#FFFFFF", width]]) {
+    for (const [colour, w] of [["#000000", width + 2], [roleColour(role), width]]) {
       c.strokeStyle = colour;
       c.lineWidth = w * unit;
       c.stroke();
     }
+    c.setLineDash([]);
   }
 
   // A word near a place, moved down where another word stands already.

@@ -1,13 +1,14 @@
 // The four wells: axial, coronal, sagittal and the live frame, with letters, age, read-out, scale and colour bar.
 import { Component, html } from "/static/vendor/preact-htm.js";
-import { act, ask, on, send } from "./link.js";
+import { ask, on, send } from "./link.js";
 import { LivePane } from "./live.js";
 import { endsOf, LAYERS } from "./overlay.js";
 import { add, apply, invert, norm } from "./geometry.js";
 import { Pane } from "./pane.js";
+import { STRIPS, TITLE, viewOf } from "./planes.js";
 import { age, changed, set, store } from "./store.js";
+import { VideoPane } from "./video.js";
 
-const SHORT = { axial: "AXIAL", coronal: "CORONAL", sagittal: "SAGITTAL" };
 export const panes = new Map();
 let outlinesAt = null;
 let asking = false;
@@ -16,10 +17,12 @@ let asking = false;
 export async function followOutlines() {
   if (!store.outlines) outlinesAt = null;
   if (asking || !store.live || !store.welcome || !store.welcome.plan) return;
-  if (outlinesAt && norm(add(outlinesAt, store.crosshair, -1)) < 0.05) return;
+  const strips = [...panes.keys()].some((name) => STRIPS.includes(name));
+  if (outlinesAt && norm(add(outlinesAt, store.crosshair, -1)) < 0.05 && (!strips || (store.outlines.views || {}).inplane)) return;
   asking = true;
   outlinesAt = store.crosshair;
-  const answer = await ask({ kind: "look", at: store.crosshair });
+  const planes = Object.fromEntries([...panes.keys()].filter((name) => STRIPS.includes(name)).map((name) => [name, viewOf(name)]));
+  const answer = await ask({ kind: "look", at: store.crosshair, planes });
   asking = false;
   if (answer) { store.outlines = answer; drawAll(); }
 }
@@ -51,28 +54,23 @@ function drawSoon(names) {
     due = false;
     const streams = [...waiting];
     waiting.clear();
-    if (streams.includes("volume")) { for (const p of panes.values()) if (p instanceof Pane) p.draw(); }
+    if (streams.some((name) => VOLUMES.includes(name))) { for (const p of panes.values()) if (p instanceof Pane) p.draw(); }
     for (const name of streams) {
-      if (panes.has(name)) panes.get(name).draw();
       const frame = store.frames.get(name);
-      send({ kind: "drawn", stream: name, seq: frame.seq, receive_ns: frame.receive_ns });
+      const receipt = () => send({ kind: "drawn", stream: name, seq: frame.seq, receive_ns: frame.receive_ns });
+      const drawing = panes.has(name) ? panes.get(name).draw() : null; // only a video's picture takes its time
+      if (drawing) drawing.then(receipt, receipt);
+      else receipt();
     }
   });
 }
 const waiting = new Set();
+const VOLUMES = ["volume", "labels", "forecast"];
 
 on("frame", (frame) => {
   frame.imageFromRas = frame.ras_from_image ? invert(frame.ras_from_image) : null;
   drawSoon([frame.stream]);
 });
-
-export function placePoint() {
-  const name = `P${store.points.length + 1}`;
-  const [r, a, s] = store.crosshair;
-  return act("PLACE_POINT", { values: { name, r_mm: r, a_mm: a, s_mm: s } }).then((answer) => {
-    if (answer && answer.done) set({ points: [...store.points, { name, ras: store.crosshair }] });
-  });
-}
 
 function onPointer(pane, event) {
   const start = { x: event.clientX, y: event.clientY };
@@ -116,14 +114,21 @@ export function zoom(factor, pane = null, event = null) {
   drawAll();
 }
 
-class Well extends Component {
+const isVideo = (name) => (store.welcome.streams[name] || {}).kind === "video";
+
+function paneFor(name, live, raw, vectors) {
+  if (!live) return new Pane(name, raw, vectors);
+  return isVideo(name) ? new VideoPane(name, raw) : new LivePane(name, raw, vectors);
+}
+
+export class Well extends Component {
   componentDidMount() {
     const [raw, vectors] = this.base.querySelectorAll("canvas");
     const { name, live } = this.props;
-    this.pane = live ? new LivePane(name, raw, vectors) : new Pane(name, raw, vectors);
+    this.pane = paneFor(name, live, raw, vectors);
     panes.set(name, this.pane);
     this.base.addEventListener("wheel", (e) => onWheel(this.pane, e), { passive: false });
-    this.resized = new ResizeObserver(() => this.pane.draw());
+    this.resized = new ResizeObserver(() => { this.pane.draw(); if (isVideo(name)) this.pane.place(); });
     this.resized.observe(this.base);
     this.pane.draw();
   }
@@ -138,22 +143,23 @@ class Well extends Component {
     const ms = store.state && store.state.pictures[stream];
     const limit = live ? (store.welcome.streams[name] || { limit_ms: 300 }).limit_ms : (store.welcome.streams[store.welcome.thermometry] || { limit_ms: 1000 }).limit_ms;
     const old = typeof ms === "number" && ms > limit;
-    const letters = live ? "" : store.welcome.views[name].letters;
+    const letters = live ? "" : viewOf(name).letters;
     const frame = store.frames.get(stream);
     const last = frame ? new Date(frame.receive_ns / 1e6).toTimeString().slice(0, 8) : "never";
     return html`<div class="well ${live ? "live" : ""}" data-view=${name} tabindex="0" role="img"
-        aria-label=${`${live ? "live" : name} view`}
+        aria-label=${`${live ? "live" : TITLE[name]} view`}
         onPointerDown=${(e) => onPointer(this.pane, e)} onContextMenu=${(e) => e.preventDefault()}
         onDblClick=${() => set({ enlarged: store.enlarged === name ? "" : name })}
         onKeyDown=${(e) => { const way = { ArrowUp: -1, ArrowDown: 1 }[e.key]; if (way) { e.preventDefault(); this.pane.slice(way); drawAll(); } }}>
       <canvas class="raw"></canvas><canvas class="vectors"></canvas>
       ${!frame && html`<div class="empty">${live || store.welcome.thermometry ? `no ${live ? name : "volume"} yet` : ""}</div>`}
-      <div class="top"><b>${live ? `LIVE ${name}` : SHORT[name] || name}${!live && frame ? html` <span>${store.zoom.toFixed(1)}x ${LAYERS[store.layer].word}</span>` : ""}</b>
+      <div class="top"><b>${live ? `LIVE ${name}` : TITLE[name]}${isVideo(name) ? html` <span class="mode">JPEG</span>` : ""}${!live && frame ? html` <span>${store.zoom.toFixed(1)}x ${LAYERS[store.layer].word}</span>` : ""}</b>
         <span class="age ${old ? "old" : ""}">${old ? `NOT LIVE ${(ms / 1000).toFixed(1)}s` : age(ms)}</span></div>
       ${letters && ["l", "r", "t", "b"].map((side, n) => html`<span class="letter ${side}">${letters[n]}</span>`)}
       <div class="readout">${this.pane ? this.pane.readout() : ""}</div>
       ${!live && this.pane && this.pane.last && html`<${ScaleBar} mm=${this.pane.last.mm * this.pane.last.width} base=${this.base} />`}
-      ${!live && name === "axial" && store.welcome.thermometry && html`<${ColourBar} />`}
+      ${!live && (name === "axial" || name === "inplane") && store.welcome.thermometry && html`<${ColourBar} />`}
+      ${store.placing && !isVideo(name) && html`<div class="placing">PLACE: click, then WATCH or GUARD</div>`}
       <div class="lapse pane">LAST ${last}</div>
     </div>`;
   }
@@ -178,8 +184,9 @@ class ColourBar extends Component {
     canvas.height = 256;
     const { scale } = store.welcome;
     const [low, high] = scale.ends_c;
-    const cut = store.layer === "temperature" ? ((scale.shown_from_c - low) / (high - low)) * 255 : 0;
-    scale.rgb.forEach(([r, g, b], n) => { c.fillStyle = n < cut ? "#000" : `rgb(${r},${g},${b})`; c.fillRect(0, 255 - n, 1, 1); });
+    const cut = store.layer === "temperature" ? ((scale.shown_c - low) / (high - low)) * 255 : -1;
+    const hidden = (n) => cut >= 0 && (scale.cold ? n > cut : n < cut);
+    scale.rgb.forEach(([r, g, b], n) => { c.fillStyle = hidden(n) ? "#000" : `rgb(${r},${g},${b})`; c.fillRect(0, 255 - n, 1, 1); });
   }
 
   render() {
@@ -189,17 +196,19 @@ class ColourBar extends Component {
   }
 }
 
-export const liveNames = () => Object.entries(store.welcome.streams).filter(([, s]) => ["ultrasound", "cine", "xray"].includes(s.kind)).map(([n]) => n);
+export const liveNames = () => Object.entries(store.welcome.streams).filter(([, s]) => ["ultrasound", "cine", "xray", "video"].includes(s.kind)).map(([n]) => n);
 
-export function Views({ only = null, extra = null }) {
-  const live = liveNames();
+// The live picture that the fourth view shows; V goes on to the next one.
+export const liveName = () => { const names = liveNames(); return names[store.liveChoice % Math.max(1, names.length)]; };
+
+export function Views() {
+  const live = liveName();
   const planes = ["axial", "coronal", "sagittal"];
-  const first = !only && !store.welcome.thermometry && live.length > 0; // no volume: the live picture is the large one
-  const names = only || (first ? [live[0], ...planes] : [...planes, ...live.slice(0, 1)]);
+  const first = !store.welcome.thermometry && live; // no volume: the live picture is the large one
+  const names = first ? [live, ...planes] : [...planes, ...(live ? [live] : [])];
   const shown = store.enlarged && names.includes(store.enlarged) ? [store.enlarged] : names;
-  return html`<section class="views ${shown.length === 1 && !extra ? "one" : ""} ${first && shown.length > 1 ? "live-first" : ""}" aria-label="views">
-    ${shown.map((name) => html`<${Well} key=${name} name=${name} live=${live.includes(name)} />`)}
-    ${!store.enlarged && extra}
-    ${!store.enlarged && !extra && shown.length === 3 && html`<div class="well"><div class="empty">no live image stream in this room</div></div>`}
+  return html`<section class="views ${shown.length === 1 ? "one" : ""} ${first && shown.length > 1 ? "live-first" : ""}" aria-label="views">
+    ${shown.map((name) => html`<${Well} key=${name} name=${name} live=${name === live} />`)}
+    ${shown.length === 3 && html`<div class="well"><div class="empty">no live image stream in this room</div></div>`}
   </section>`;
 }
