@@ -2,7 +2,8 @@
 
 States and what leads where are the table `MOVES`. Emission needs a live permit: every PERMIT
 counts as one beat of the service's 10 Hz heartbeat; three missed beats switch the emission off.
-Verbs: POWER {power_w}, FOCUS {x_mm, y_mm, z_mm} (RAS), START, STOP, HOLD, RESUME, ARM, PERMIT.
+Verbs: POWER {power_w}, FOCUS {x_mm, y_mm, z_mm} (RAS), START, STOP, HOLD, RESUME, ARM, PERMIT; with needles also
+NEEDLES {needle_1, needle_2, ...}: 1 = freezes in full, 0 = off, -1 = thaws.
 STOP latches until ARM. PERMIT {permit: 0} withdraws the permit at once; PERMIT is not acknowledged.
 """
 
@@ -60,9 +61,10 @@ class Sonication(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class TherapyDevice:
     """Heats the patient of `world`, at its focus or at the tip of the tracked `applicator`.
 
-    With `heats` False it is a beam that warms nothing (a linac): only when it was on is noted.
+    With `heats` False it is a beam that warms nothing (a linac): only when it was on is noted. `needles` is how
+    many it freezes with. `reports` are further values of its readings, e.g. coolant_ok.
 
-    `faults`: `ignores_stop`, `late_ack_ms`, `no_dead_man`, `power_scale`.
+    `faults`: `ignores_stop`, `late_ack_ms`, `no_dead_man`, `power_scale`, `coolant_lost_s` (time after the start).
     """
 
     def __init__(
@@ -82,6 +84,8 @@ class TherapyDevice:
         follow_target: bool = False,
         applicator: str = "",
         heats: bool = True,
+        needles: int = 0,
+        reports: dict[str, float] | None = None,
         tracked: dict[str, ToolMotion] | None = None,
         faults: dict[str, float] | None = None,
     ) -> None:
@@ -91,7 +95,7 @@ class TherapyDevice:
         self.switched: list[tuple[int, float]] = []  # (ns, power in W) at every change of emission
         self._world, self._rng, self._device = world, rng, device
         self._power_w, self._max_power_w = power_w, max_power_w
-        self._focus: tuple[float, float, float] = world.settings.body.target_mm
+        self._focus: tuple[float, float, float] = world.body.target_mm
         self._permit_ns = -NEVER_NS
         self._permit_for_ns = round(beat_ms * missed_beats * 1e6)
         self._period_ns = round(1e9 / reading_hz)
@@ -99,6 +103,8 @@ class TherapyDevice:
         self._program = [msgspec.convert(row, Sonication) for row in program]
         self._running: Sonication | None = None
         self._follow, self.heats = follow_target, heats
+        self._shares = (1.0,) * needles
+        self._reports = dict(reports or {})
         if applicator and applicator not in (tracked or {}):
             raise ValueError(f"applicator {applicator!r} is not among the tracked {sorted(tracked or {})}")
         self._applicator = (tracked or {})[applicator] if applicator else None
@@ -159,6 +165,8 @@ class TherapyDevice:
             return self._set_power(command.values.get("power_w"), now_ns)
         if command.verb == "FOCUS":
             return self._set_focus(command.values, now_ns)
+        if command.verb == "NEEDLES":
+            return self._set_needles(command.values, now_ns)
         if command.verb == "STOP" and "ignores_stop" in self._faults:
             return False, f"still {self.state}"
         target = MOVES.get((command.verb, self.state))
@@ -185,6 +193,14 @@ class TherapyDevice:
         self._emit(now_ns)
         return True, "focus set"
 
+    def _set_needles(self, values: dict[str, float], now_ns: int) -> tuple[bool, str]:
+        wanted = tuple(values.get(f"needle_{n + 1}", float("nan")) for n in range(len(self._shares)))
+        if not wanted or not all(-1.0 <= share <= 1.0 for share in wanted):
+            return False, f"NEEDLES needs needle_1 to needle_{len(self._shares)} in -1..1, got {values}"
+        self._shares = wanted
+        self._emit(now_ns)
+        return True, "needles set"
+
     def _enter(self, state: State, now_ns: int) -> None:
         if state is State.STOPPED and self.state is not State.STOPPED:
             self.stopped_at_ns.append(now_ns)
@@ -201,10 +217,12 @@ class TherapyDevice:
         self._energy_j += self._emitted_w * max(now_ns - self._accounted_ns, 0) / 1e9
         self._accounted_ns = max(now_ns, self._accounted_ns)
         power_w = self._power_w * self._faults.get("power_scale", 1.0) if self.state is State.ON else 0.0
+        shares = self._shares if power_w else (0.0,) * len(self._shares)
+        power_w *= sum(map(abs, shares)) / len(shares) if shares else 1.0
         if power_w != self._emitted_w:
             self.switched.append((now_ns, power_w))
         if self.heats and (power_w or self._emitted_w):
-            self._world.drive(now_ns, power_w, self._heated_mm(now_ns))
+            self._world.drive(now_ns, power_w, self._heated_mm(now_ns), shares)
         self._emitted_w = power_w
 
     def _run_program(self, now_ns: int) -> None:
@@ -239,7 +257,9 @@ class TherapyDevice:
             "state": CODES[self.state],
             "permit_age_ms": min(age_ms, 1e9),
         }
-        return Reading(name=self._device, device_time_ns=now_ns, values=values)
+        if self._world.seconds(now_ns) >= self._faults.get("coolant_lost_s", float("inf")):
+            self._reports["coolant_ok"] = 0.0
+        return Reading(name=self._device, device_time_ns=now_ns, values=values | self._reports)
 
     def _status(self, now_ns: int, text: str) -> Status:
         return Status(name=self._device, device_time_ns=now_ns, code=13, error_name=str(self.state), text=text)

@@ -11,6 +11,8 @@ from devices.peer import Peer
 from devices.quality import Quality
 from sim.consumers import Console
 from sim.gating import gating_score
+from sim.lesions import lesion_score
+from sim.phantom.freezing import FrozenTissue
 from sim.phantom.world import World
 from sim.placements import TargetRow, axis_of, placement_score
 from sim.robot import Robot
@@ -77,6 +79,8 @@ class Truth:
         """State of the patient at `end_ns`: peak temperatures, dose in target and neighbours."""
         self.world.advance_to(end_ns)
         tissue, solver = self.world.tissue, self.world.tissue.solver
+        if isinstance(tissue, FrozenTissue):
+            return {"coldest_c": float(tissue.coldest_c.min())}
         target = tissue.dose_min("tumour")
         ablated_cm3 = float((solver.dose_min >= NECROSIS_MIN).sum()) * (tissue.grid.voxel_mm / 10) ** 3
         return {
@@ -120,6 +124,7 @@ class Truth:
             "therapy": [self._therapy(device, end_ns) for device in self.therapies],
             "heat": self.heat(end_ns),
             **self._gating(told, end_ns),
+            **lesion_score(self.world, told, self.therapies[0].switched if self.therapies else ()),
             "placements": placement_score(told, self.targets, self.tip_and_axis),
         }
 

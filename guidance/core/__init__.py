@@ -12,6 +12,8 @@ from guidance.core.calibration import CalibrationDesk
 from guidance.core.control import ControlDesk
 from guidance.core.devices import DeviceDesk
 from guidance.core.geometry import GeometryDesk
+from guidance.core.laser import LaserDesk
+from guidance.core.handeye import HandEyeDesk
 from guidance.core.margins import MarginDesk
 from guidance.core.motion import MotionDesk
 from guidance.core.navigation import NavigationDesk
@@ -58,6 +60,7 @@ class Core:
         self.control = ControlDesk(self.scene, self.devices, self.treatment)
         self.watch = WatchDesk(self.scene, self.devices, self.treatment, self.consoles)
         self.motion = MotionDesk(self.scene)
+        self.laser = LaserDesk(self.scene, self.treatment)
         self.navigation = NavigationDesk(self.scene, self.poses)
         self.calibration = CalibrationDesk(self.scene, self.poses)
         self.margins = MarginDesk(self.scene, self.poses)
@@ -75,6 +78,7 @@ class Core:
             self.watch,
             self.margins,
             self.places,
+            self.laser,
             self.robots,
             self.geometry,
             self.views,

@@ -12,6 +12,8 @@ from guidance.events import Job, JobDone
 from guidance.lanes import verify
 from guidance.lanes.cine import CineShow
 from guidance.lanes.geometry import GeometryWork
+from guidance.lanes.damage import DamageWork
+from guidance.lanes.forecast import forecast_worker
 from guidance.lanes.guard import GuardWork, Result
 from guidance.lanes.heating import HeatingWork, forecast_worker
 from guidance.lanes.motion import MotionWork, warm_motion
@@ -45,6 +47,7 @@ class Workbench:
             "cine": MotionWork(settings, plan).cine,
             "frame": show.frame,
             "cine_frame": CineShow(settings, plan).frame,
+            "damage": DamageWork(settings, plan).damage,
             "planes": show.planes,
             "geometry": GeometryWork(plan).geometry,
             "verify": verify.verify,

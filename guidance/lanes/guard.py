@@ -32,7 +32,7 @@ def pipeline_settings(row: Thermometry) -> ThermometrySettings:
         baseline=row.baseline,
         reference_dynamics=row.reference_dynamics,
         drift_order=row.drift_order,
-        **row.options,  # type: ignore[arg-type]
+        **row.options | ({"cooling_alarm_c": None} if row.cools else {}),  # type: ignore[arg-type]
     )
 
 

@@ -20,11 +20,11 @@ def dose_lines(picture: draw.Picture, plane: Plane, volume: dict[str, Any]) -> N
     if "region_dose_min" in volume:
         on_plane = _on_plane(volume["region_dose_min"], volume["region_ras"], plane)
         for level in LEVELS_MIN:
-            for outline in _outlines(on_plane, level):
+            for outline in outlines_at(on_plane, level):
                 draw.line(picture, outline, "dose", closed=True, width=3 if level == NECROSIS_MIN else 1)
     if "forecast_min" in volume:
         on_plane = _on_plane(volume["forecast_min"], volume["forecast_ras"], plane)
-        for outline in _outlines(on_plane, NECROSIS_MIN):
+        for outline in outlines_at(on_plane, NECROSIS_MIN):
             draw.dotted(picture, np.vstack([outline, outline[:1]]), "forecast")
 
 
@@ -32,7 +32,8 @@ def _on_plane(dose_min: NDArray[Any], ras_from_box: Matrix, plane: Plane) -> NDA
     return sample_nearest(dose_min, ras_from_box, plane)
 
 
-def _outlines(on_plane: NDArray[np.float32], level: float) -> list[NDArray[np.float64]]:
+def outlines_at(on_plane: NDArray[np.float32], level: float) -> list[NDArray[np.float64]]:
+    """Closed lines (N, 2) of (column, row) around where a picture reaches `level`; single voxels have none."""
     found, _ = cv2.findContours((on_plane >= level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     lines = [np.asarray(outline[:, 0, :], np.float64) for outline in found]
     return [line for line in lines if len(line) >= SMALLEST_PX]

@@ -37,6 +37,11 @@ def from_entropy(enthalpy_j_mol: float, entropy_j_mol_k: float, at_c: float, sou
 ARRHENIUS_SETS: dict[str, ArrheniusParameters] = {
     "liver": from_entropy(2.768e5, 553.5, 50.0, "liver coagulation, dH 2.768e5 J/mol, dS 553.5 J/mol/K"),
     "skin": ArrheniusParameters(math.log(3.1e98), 6.28e5, "Henriques & Moritz 1947, skin"),
+    "brain": ArrheniusParameters(
+        math.log(3.1e98),
+        6.28e5,
+        "Henriques' parameters, as used in laser therapy of the brain",
+    ),
 }
 
 # Gauss-Legendre nodes on [0, 1]: up to 20 degC between two samples five points hold 1e-4 (liver), 3e-3 (skin).
@@ -67,6 +72,12 @@ def arrhenius_damage(
     for index, step_s in enumerate(np.diff(times)):
         omega += damage_step(history[index], history[index + 1], float(step_s), ARRHENIUS_SETS[tissue])
     return omega.astype(real_dtype(history))
+
+
+def log_slope_per_c(temperature_c: NDArray[np.float64], parameters: ArrheniusParameters) -> NDArray[np.float64]:
+    """Change of ln(rate) for one degC, Ea / (R T^2): what an error of temperature means for the damage."""
+    kelvin = np.asarray(temperature_c, np.float64) + ZERO_C_IN_K
+    return parameters.activation_j_mol / (GAS_CONSTANT * kelvin * kelvin)
 
 
 def damage_step(

@@ -1,10 +1,13 @@
 """What the patient is made of: shapes in RAS mm at full exhale, and the tissues' properties.
 
 A trunk lying head up: fat, muscle, ribs, liver with a tumour, a vessel beside it, gallbladder
-and spine. Tissue values: IT'IS database v4 (rounded); liver perfusion as in Pennes models.
+and spine; `head.py` and `flank.py` are other bodies with the same three questions (`labels_at`,
+`mobility_at`, `body_grid`). Tissue values: IT'IS database v4 (rounded); liver perfusion as in Pennes models.
 """
 
-from functools import lru_cache
+from collections.abc import Sequence
+from functools import lru_cache, singledispatch
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -39,6 +42,14 @@ TISSUES = (
     Tissue("rib", 1908, 1313, 0.32, 0.3, 0.08, 1.0, 0.0, 8.0),
     Tissue("gallbladder", 1010, 3900, 0.52, 0.0, 1.2, 0.02, 1.0, 0.3),
     Tissue("spine", 1178, 2274, 0.31, 0.5, 0.3, 0.9, 0.0, 5.0),
+    Tissue("skull", 1908, 1313, 0.32, 0.3, 0.06, 1.0, 0.0, 8.0),
+    Tissue("grey", 1045, 3696, 0.55, 13.5, 0.9, 0.4, 1.0, 1.0),
+    Tissue("white", 1041, 3583, 0.48, 3.9, 1.0, 0.4, 1.0, 1.0),
+    Tissue("csf", 1007, 4096, 0.57, 0.0, 1.3, 0.02, 1.0, 0.3),
+    Tissue("applicator", 1000, 4000, 0.6, 0.0, 0.0, 1.0, 0.0, 0.0),  # catheter or needle: water-like, no signal
+    Tissue("kidney", 1066, 3763, 0.53, 60.0, 1.0, 0.35, 1.0, 1.0),
+    Tissue("bowel", 1045, 3690, 0.49, 17.0, 0.7, 0.6, 1.0, 1.0),
+    Tissue("ureter", 1020, 3900, 0.52, 2.0, 1.2, 0.1, 1.0, 0.5),
 )
 LABEL = {tissue.name: index for index, tissue in enumerate(TISSUES)}
 
@@ -69,8 +80,26 @@ def _depth_mm(body: BodySettings, points: NDArray[np.float64]) -> NDArray[np.flo
     return np.where(radius < 1e-6, min(a, b), scale * (1 - radius))
 
 
-def labels_at(body: BodySettings, points_mm: NDArray[np.float64]) -> NDArray[np.uint8]:
+@singledispatch
+def labels_at(body: Any, points_mm: NDArray[np.float64]) -> NDArray[np.uint8]:
     """Tissue label at (..., 3) reference points, RAS mm."""
+    raise TypeError(f"{type(body).__name__} is no body")
+
+
+@singledispatch
+def mobility_at(body: Any, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Share of the organ's displacement at fixed points: 1 inside, 0 in the wall, smooth between."""
+    raise TypeError(f"{type(body).__name__} is no body")
+
+
+@singledispatch
+def body_grid(body: Any) -> "Grid":
+    """The grid that holds the whole body."""
+    raise TypeError(f"{type(body).__name__} is no body")
+
+
+@labels_at.register
+def _trunk_labels(body: BodySettings, points_mm: NDArray[np.float64]) -> NDArray[np.uint8]:
     depth = _depth_mm(body, points_mm)
     wall = body.fat_mm + body.muscle_mm
     z = points_mm[..., 2]
@@ -80,7 +109,7 @@ def labels_at(body: BodySettings, points_mm: NDArray[np.float64]) -> NDArray[np.
     line = unit(vector(body.vessel_direction))
     offset = points_mm - vector(body.vessel_through_mm)
     from_vessel = np.linalg.norm(np.cross(offset, line), axis=-1)
-    liver = _ellipsoid(points_mm, vector(body.liver_centre_mm), vector(body.liver_half_axes_mm)) & (depth > wall)
+    liver = ellipsoid(points_mm, vector(body.liver_centre_mm), vector(body.liver_half_axes_mm)) & (depth > wall)
     rows = (
         ("outside", depth <= 0),
         ("fat", (depth > 0) & (depth <= body.fat_mm)),
@@ -88,24 +117,42 @@ def labels_at(body: BodySettings, points_mm: NDArray[np.float64]) -> NDArray[np.
         ("rib", rib),
         ("liver", liver),
         ("vessel", liver & (from_vessel < body.vessel_radius_mm)),
-        ("gallbladder", _ellipsoid(points_mm, vector(body.gallbladder_mm), np.array([12.0, 14.0, 24.0]))),
-        ("tumour", _ellipsoid(points_mm, vector(body.target_mm), np.full(3, body.target_radius_mm))),
+        ("gallbladder", ellipsoid(points_mm, vector(body.gallbladder_mm), np.array([12.0, 14.0, 24.0]))),
+        ("tumour", ellipsoid(points_mm, vector(body.target_mm), np.full(3, body.target_radius_mm))),
         ("spine", np.hypot(points_mm[..., 0], points_mm[..., 1] + 65) < 22),
     )
-    labels = np.zeros(points_mm.shape[:-1], dtype=np.uint8)
+    return painted(rows)
+
+
+def painted(rows: Sequence[tuple[str, NDArray[np.bool_]]]) -> NDArray[np.uint8]:
+    """Labels of rows (tissue, where), later ones over earlier ones."""
+    labels = np.zeros(rows[0][1].shape, dtype=np.uint8)
     for name, where in rows:
         labels[where] = LABEL[name]
     return labels
 
 
-def _ellipsoid(points: NDArray[np.float64], centre: Vector, half_axes: Vector) -> NDArray[np.bool_]:
+def from_line(points: NDArray[np.float64], start: Vector, end: Vector) -> NDArray[np.float64]:
+    """Distance (...) of points (..., 3) from a line between two points."""
+    span = end - start
+    along = np.clip((points - start) @ span / float(span @ span), 0.0, 1.0)
+    distance: NDArray[np.float64] = np.linalg.norm(points - start - along[..., None] * span, axis=-1)
+    return distance
+
+
+def ellipsoid(points: NDArray[np.float64], centre: Vector, half_axes: Vector) -> NDArray[np.bool_]:
+    """Where points (..., 3) lie in an ellipsoid along the axes."""
     inside: NDArray[np.bool_] = (((points - centre) / half_axes) ** 2).sum(axis=-1) < 1
     return inside
 
 
-def mobility_at(body: BodySettings, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Share of the organ's displacement at fixed points: 1 inside, 0 in the wall, smooth between."""
-    inside = _depth_mm(body, points_mm) - body.fat_mm - body.muscle_mm
+@mobility_at.register
+def _trunk_mobility(body: BodySettings, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
+    return eased(_depth_mm(body, points_mm) - body.fat_mm - body.muscle_mm)
+
+
+def eased(inside: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 at depth 0 mm, 1 from 10 mm on, smooth between."""
     ramp = np.clip(inside / 10.0, 0, 1)
     mobile: NDArray[np.float64] = ramp * ramp * (3 - 2 * ramp)
     return mobile
@@ -129,16 +176,20 @@ class Grid(msgspec.Struct, frozen=True):
         return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
-def body_grid(body: BodySettings) -> Grid:
-    """The grid that holds the whole trunk, 340 mm head to foot."""
-    half = (body.half_axes_mm[0] + 5, body.half_axes_mm[1] + 5, 170.0)
-    shape = tuple(int(2 * h / body.voxel_mm) + 1 for h in half)
-    return Grid((-half[0], -half[1], -half[2]), (shape[0], shape[1], shape[2]), body.voxel_mm)
+@body_grid.register
+def _trunk_grid(body: BodySettings) -> Grid:
+    return centred_grid((body.half_axes_mm[0] + 5, body.half_axes_mm[1] + 5, 170.0), body.voxel_mm)
+
+
+def centred_grid(half_mm: tuple[float, float, float], voxel_mm: float) -> Grid:
+    """The grid around the origin that reaches `half_mm` along each axis."""
+    shape = tuple(int(2 * h / voxel_mm) + 1 for h in half_mm)
+    return Grid((-half_mm[0], -half_mm[1], -half_mm[2]), (shape[0], shape[1], shape[2]), voxel_mm)
 
 
 @lru_cache(maxsize=4)
-def body_labels(body: BodySettings) -> NDArray[np.uint8]:
-    """Labels of the whole trunk on `body_grid`; the same patient is built once."""
+def body_labels(body: Any) -> NDArray[np.uint8]:
+    """Labels of the whole body on `body_grid`; the same patient is built once."""
     labels = labels_at(body, body_grid(body).points_mm())
     labels.flags.writeable = False
     return labels

@@ -56,6 +56,7 @@ class HeatedTissue:
             arterial_c=settings.arterial_c,
         )
         self._settings = settings
+        self.step_s = settings.step_s
         self._beam = beam
         self._points = points
         self._absorption = table("absorption")[self.labels].astype(np.float64)
@@ -63,8 +64,10 @@ class HeatedTissue:
         self._near_focus = np.full(3, np.inf)
         self._q: Volume = np.zeros(shape)
 
-    def step(self, dt_s: float, power_w: float, focus_mm: Vector, displacement_mm: Vector) -> None:
-        """Heat for `dt_s` with the nominal `power_w` focused at `focus_mm` in the room (RAS)."""
+    def step(
+        self, dt_s: float, power_w: float, focus_mm: Vector, displacement_mm: Vector, shares: tuple[float, ...] = ()
+    ) -> None:
+        """Heat for `dt_s` with the nominal `power_w` focused at `focus_mm` in the room (RAS), `shares` unused."""
         self._q[:] = 0
         heat_w = power_w * self._settings.efficiency
         if heat_w > 0:

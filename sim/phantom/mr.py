@@ -5,6 +5,7 @@ fat and bone carry no proton shift (Ishihara 1995, MRM 34:814). Noise is complex
 """
 
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -12,7 +13,7 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from sim.phantom.anatomy import BodySettings, body_grid, body_labels, mobility_at, table
+from sim.phantom.anatomy import body_grid, body_labels, mobility_at, table
 from sim.phantom.world import World
 from sim.space import Matrix
 
@@ -33,6 +34,7 @@ class SequenceSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     static_hz: float = 25.0
     t1_percent_per_c: float = -0.8  # magnitude change with temperature
     texture: float = 0.12
+    void_c: tuple[float, float] = (0.0, -3.0)  # ice: from full signal to none
 
 
 @njit(nogil=True, cache=True)  # type: ignore[untyped-decorator]
@@ -66,6 +68,8 @@ def _render(
     breath: float,
     rad_per_c: float,
     t1_per_c: float,
+    freezing: float,
+    frozen: float,
     out: NDArray[np.complex64],
 ) -> None:
     for n in range(points.shape[0]):
@@ -87,11 +91,13 @@ def _render(
         if warm != 0.0:
             phase += rad_per_c * warm * _at(shifts, bx, by, bz)
             magnitude *= max(0.0, 1.0 + t1_per_c * warm)
+            if warm < freezing:  # protons in ice do not answer
+                magnitude *= max(0.02, (warm - frozen) / (freezing - frozen))
         out[n] = complex(magnitude * np.cos(phase), magnitude * np.sin(phase))
 
 
 @lru_cache(maxsize=2)
-def _grain(body: BodySettings, seed: int) -> Floats:
+def _grain(body: Any, seed: int) -> Floats:
     """Texture of unit SD on the body's grid; the same patient is built once."""
     rng = np.random.default_rng([seed, 2])
     grain = gaussian_filter(rng.standard_normal(body_grid(body).shape, dtype=np.float32), 1.2)
@@ -107,7 +113,7 @@ class MrSignal:
         self.sequence = sequence
         self.shape = shape
         self._world = world
-        body = world.settings.body
+        body = world.body
         k, j, i = np.meshgrid(*(np.arange(n, dtype=np.float64) for n in shape), indexing="ij")
         points = np.stack((i, j, k), axis=-1).reshape(-1, 3) @ ras_from_image_mm[:3, :3].T + ras_from_image_mm[:3, 3]
         self.points_mm = points
@@ -163,6 +169,8 @@ class MrSignal:
             world.breathing.fraction(t_s),
             self.rad_per_c,
             seq.t1_percent_per_c / 100,
+            seq.void_c[0] - tissue.solver.arterial_c,
+            seq.void_c[1] - tissue.solver.arterial_c,
             out,
         )
         noise = rng.standard_normal((out.size, 2), dtype=np.float32)
@@ -175,7 +183,7 @@ class MrSignal:
         self._world.advance_to(now_ns)
         reference = self._world.reference_mm(self.points_mm, now_ns)
         return self._sample(self._world.tissue.solver.rise_c, reference) + np.float32(
-            self._world.settings.heat.arterial_c
+            self._world.tissue.solver.arterial_c
         )
 
     def _sample(self, volume: NDArray[np.float64], points: NDArray[np.float64]) -> Floats:

@@ -8,26 +8,51 @@ from numpy.typing import NDArray
 
 from sim.phantom.anatomy import BodySettings, mobility_at
 from sim.phantom.breathing import Breathing, BreathingSettings
+from sim.phantom.flank import FlankSettings
+from sim.phantom.freezing import CryoSettings, FrozenTissue
+from sim.phantom.head import HeadSettings
 from sim.phantom.heating import HeatedTissue, HeatSettings
+from sim.phantom.laser import LaserSettings, LaserTissue
 from sim.space import Vector, vector
 
 _NS_PER_S = 1_000_000_000
 
 
 class WorldSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The `[world]` table of a scenario."""
+    """The `[world]` table of a scenario. `head` with `laser`, or `flank` with `cryo`, stand in place of the trunk."""
 
     breathing: BreathingSettings = BreathingSettings()
     body: BodySettings = BodySettings()
     heat: HeatSettings = HeatSettings()
+    head: HeadSettings | None = None
+    laser: LaserSettings = LaserSettings()
+    flank: FlankSettings | None = None
+    cryo: CryoSettings = CryoSettings()
+
+    @property
+    def patient(self) -> BodySettings | HeadSettings | FlankSettings:
+        """The body that lies there."""
+        return self.head or self.flank or self.body
+
+
+Treated = HeatedTissue | LaserTissue | FrozenTissue
+
+
+def _treated(settings: WorldSettings) -> Treated:
+    if settings.head is not None:
+        return LaserTissue(settings.head, settings.laser)
+    if settings.flank is not None:
+        return FrozenTissue(settings.flank, settings.cryo)
+    return HeatedTissue(settings.body, settings.heat)
 
 
 class Drive(msgspec.Struct, frozen=True):
-    """From `now_ns` on the therapy puts `power_w` at `focus_mm` (RAS, in the room)."""
+    """From `now_ns` on the therapy puts `power_w` at `focus_mm` (RAS, in the room); `shares` of several needles."""
 
     now_ns: int
     power_w: float
     focus_mm: tuple[float, float, float]
+    shares: tuple[float, ...] = ()
 
 
 class World:
@@ -38,17 +63,20 @@ class World:
         self.seed = seed
         self.start_ns = start_ns
         self.breathing = Breathing(settings.breathing, seed)
-        self.tissue = HeatedTissue(settings.body, settings.heat)
-        self.target_mm: Vector = vector(settings.body.target_mm)
-        self.drives: list[Drive] = [Drive(start_ns, 0.0, settings.body.target_mm)]
+        self.body = settings.patient
+        self.tissue: Treated = _treated(settings)
+        self.target_mm: Vector = vector(self.body.target_mm)
+        self.drives: list[Drive] = [Drive(start_ns, 0.0, self.body.target_mm)]
         self.peaks: list[tuple[int, float]] = []  # (ns, hottest degC) after each step with heat in the body
         self._now_ns = start_ns
         self._drive = 0  # index of the drive in force at `_now_ns`
 
-    def drive(self, now_ns: int, power_w: float, focus_mm: Sequence[float] | Vector) -> None:
+    def drive(
+        self, now_ns: int, power_w: float, focus_mm: Sequence[float] | Vector, shares: tuple[float, ...] = ()
+    ) -> None:
         """Tell what the therapy does from `now_ns` on; times must not go back."""
         r, a, s = (float(value) for value in focus_mm)
-        self.drives.append(Drive(max(now_ns, self.drives[-1].now_ns), power_w, (r, a, s)))
+        self.drives.append(Drive(max(now_ns, self.drives[-1].now_ns), power_w, (r, a, s), shares))
 
     def seconds(self, now_ns: int) -> float:
         """Time since the scenario began."""
@@ -61,7 +89,7 @@ class World:
     def moved_mm(self, points_mm: NDArray[np.float64], now_ns: int) -> NDArray[np.float64]:
         """Where reference points (..., 3) are now: inverts `reference_mm` by fixed-point iteration."""
         shift = self.displacement_mm(now_ns)
-        body = self.settings.body
+        body = self.body
         moved = points_mm
         for _ in range(12):
             moved = points_mm + mobility_at(body, moved)[..., None] * shift
@@ -69,13 +97,13 @@ class World:
 
     def reference_mm(self, points_mm: NDArray[np.float64], now_ns: int) -> NDArray[np.float64]:
         """Which reference point is now at room points (..., 3)."""
-        mobility = mobility_at(self.settings.body, points_mm)
+        mobility = mobility_at(self.body, points_mm)
         found: NDArray[np.float64] = points_mm - mobility[..., None] * self.displacement_mm(now_ns)
         return found
 
     def advance_to(self, now_ns: int) -> None:
         """Let the heat flow up to `now_ns`; a time already passed changes nothing."""
-        longest = min(self.settings.heat.step_s, self.tissue.solver.longest_step_s)
+        longest = min(self.tissue.step_s, self.tissue.solver.longest_step_s)
         while self._now_ns < now_ns:
             while self._drive + 1 < len(self.drives) and self.drives[self._drive + 1].now_ns <= self._now_ns:
                 self._drive += 1
@@ -88,11 +116,11 @@ class World:
             until = min(until, self._now_ns + int(longest * _NS_PER_S))
             dt_s = (until - self._now_ns) / _NS_PER_S
             middle = self.displacement_mm((until + self._now_ns) // 2)
-            self.tissue.step(dt_s, drive.power_w, vector(drive.focus_mm), middle)
+            self.tissue.step(dt_s, drive.power_w, vector(drive.focus_mm), middle, drive.shares)
             self._now_ns = until
             self.peaks.append((until, self.tissue.solver.peak_c))
 
     def peak_c(self, now_ns: int) -> float:
         """Hottest tissue at `now_ns`, degC, from the steps lived so far."""
         at = int(np.searchsorted([when for when, _ in self.peaks], now_ns, side="right")) - 1
-        return self.peaks[at][1] if at >= 0 else self.settings.heat.arterial_c
+        return self.peaks[at][1] if at >= 0 else self.tissue.solver.arterial_c

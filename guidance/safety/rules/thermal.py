@@ -1,7 +1,7 @@
 """T1 to T6, H1, H3: temperature, dose and what must be right for them to be believed."""
 
 from devices.messages import AlertKind, Priority
-from guidance.safety.rules.row import ARMED, AT_REST, ENERGY, NEVER, Compare, Rule, block, hold, stop
+from guidance.safety.rules.row import ARMED, AT_REST, ENERGY, NEVER, Compare, Rule, block, hold, stop, warn
 
 _PATIENT = AlertKind.PHYSIOLOGICAL
 _COOL = "acknowledge, wait until it cooled, find the cause"
@@ -88,6 +88,13 @@ RULES: tuple[Rule, ...] = (
         fact="heat_rate_c_per_s", limit="heat_rate_c_per_s", calm=Priority.MEDIUM, phases=ARMED, unknown_in=NEVER,
         text="{subject} changed {value:.0f} degC/s (limit {limit:.0f})",
         advice="look for motion, re-acquire the baseline", bound="1 frame + 50 ms",
+    ),
+    warn(
+        id="T4w", row="T4", hazard="frames too slow for the heating", cause="protocol of the scanner, power",
+        fact="slow_frame_c_per_s", limit="slow_frame_c_per_s", priority=Priority.LOW, phases=ENERGY, unknown_in=NEVER,
+        hold_ms=10_000, hysteresis=0.1, escalates=False,
+        text="{subject}: {value:.1f} degC/s between slow frames: dose and damage are uncertain",
+        advice="lower the power or image faster", bound="1 frame",
     ),
     block(
         id="T5", row="T5", hazard="heat spreads after power-off", cause="the last sonication",

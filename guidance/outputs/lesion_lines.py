@@ -1,0 +1,39 @@
+"""Outlines of a lesion that grows from an applicator, on a view plane: burnt, or frozen."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from guidance.outputs import draw
+from guidance.outputs.dose_lines import outlines_at
+from guidance.outputs.planes import Plane, sample_nearest
+
+NOWHERE = -1e6  # below every level
+
+
+def _dots(picture: draw.Picture, outline: NDArray[np.float64], kind: str) -> None:
+    draw.dotted(picture, np.vstack([outline, outline[:1]]), kind)
+
+
+_THICK = partial(draw.line, closed=True, width=3)
+_THIN = partial(draw.line, closed=True, width=1)
+# map of the region -> level of its outline, how it is drawn, in which colour; later ones over earlier ones
+LESIONS: dict[str, tuple[float, Callable[..., None], str]] = {
+    "damage_forecast_log10": (0.0, _dots, "forecast"),
+    "damage_sure_log10": (0.0, _THIN, "dose"),
+    "damage_log10": (0.0, _THICK, "dose"),
+    "ice_depth_mm": (0.0, partial(draw.line, closed=True), "ice"),
+    "ice_lethal_mm": (0.0, _THICK, "dose"),
+}
+
+
+def lesion_lines(picture: draw.Picture, plane: Plane, volume: dict[str, Any]) -> None:
+    """Draw what `volume` holds of damage (forecast dotted, sure thin, damage 1 thick) or ice (edge, lethal thick)."""
+    for name, (level, stroke, kind) in LESIONS.items():
+        if name in volume:
+            on_plane = sample_nearest(volume[name], volume["lesion_ras"], plane, outside=NOWHERE)
+            for outline in outlines_at(on_plane, level):
+                stroke(picture, outline, kind)
