@@ -12,7 +12,7 @@ from guidance.plan import Plan, load_plan
 from guidance.recording.header import make_header
 from guidance.recording.plan_copy import embed_plan
 from guidance.safety.limits import Limit, load_limits
-from guidance.settings import RoomSettings, StaticTransform, Tool, load_settings
+from guidance.settings import RoomSettings, StaticTransform, Stream, Tool, load_settings
 from guidance.space.results import CalibrationResult, read_result
 
 
@@ -45,15 +45,17 @@ def with_results(settings: RoomSettings, folder: Path, now_ns: int) -> RoomSetti
     faults: list[str] = []
     rows = [_static_from(row, folder, now_ns, faults) for row in settings.space.static]
     tools = [_tool_from(tool, folder, now_ns, faults) for tool in settings.tools]
+    streams = [_stream_from(row, folder, now_ns, faults) for row in settings.streams]
     if faults:
         raise SettingsError(settings.room, faults)
     space = settings.space.model_copy(update={"static": tuple(rows)})
-    return settings.model_copy(update={"space": space, "tools": tuple(tools)})
+    return settings.model_copy(update={"space": space, "tools": tuple(tools), "streams": tuple(streams)})
 
 
 def _result(
-    name: str, joins: tuple[str, str], folder: Path, now_ns: int, faults: list[str]
+    name: str, joins: tuple[str, str | None], folder: Path, now_ns: int, faults: list[str]
 ) -> CalibrationResult | None:
+    """The result in a file, which must be of (moving, fixed); fixed None: of any."""
     path = folder / name
     try:
         found = read_result(path.read_bytes(), str(path))
@@ -64,8 +66,8 @@ def _result(
         faults += [f"{fault.where}: {row}" for row in fault.faults]
         return None
     wrong = found.faults(now_ns, conditions=found.conditions)
-    if (found.moving, found.fixed) != joins:
-        wrong.append(f"is of {found.moving} to {found.fixed}, not of {joins[0]} to {joins[1]}")
+    if found.moving != joins[0] or joins[1] not in (None, found.fixed):
+        wrong.append(f"is of {found.moving} to {found.fixed}, not of {joins[0]} to {joins[1] or 'a tool'}")
     faults += [f"{path}: {row}" for row in wrong]
     return None if wrong else found
 
@@ -92,6 +94,16 @@ def _tool_from(tool: Tool, folder: Path, now_ns: int, faults: list[str]) -> Tool
         return tool
     tip = tuple(row[3] for row in found.fixed_from_moving[:3])
     return tool.model_copy(update={"tip_mm": tip, "tip_sigma_mm": found.errors.get("sigma_mm", tool.tip_sigma_mm)})
+
+
+def _stream_from(row: Stream, folder: Path, now_ns: int, faults: list[str]) -> Stream:
+    found = row.result and _result(row.result, (row.name, None), folder, now_ns, faults)
+    if not found:
+        return row
+    if found.kind != "temporal":
+        faults.append(f"{folder / str(row.result)}: is a {found.kind} calibration, not a temporal one")
+        return row
+    return row.model_copy(update={"lag_ms": 1000.0 * found.errors["lag_s"]})
 
 
 def _beside(settings: RoomSettings, folder: Path) -> RoomSettings:

@@ -12,15 +12,17 @@ from guidance.core.calibration import CalibrationDesk
 from guidance.core.control import ControlDesk
 from guidance.core.devices import DeviceDesk
 from guidance.core.geometry import GeometryDesk
-from guidance.core.laser import LaserDesk
 from guidance.core.handeye import HandEyeDesk
+from guidance.core.laser import LaserDesk
 from guidance.core.margins import MarginDesk
 from guidance.core.motion import MotionDesk
 from guidance.core.navigation import NavigationDesk
 from guidance.core.places import PlaceDesk
 from guidance.core.poses import PoseDesk
+from guidance.core.probes import ProbeDesk
 from guidance.core.robots import RobotDesk
 from guidance.core.scene import Desk, Scene
+from guidance.core.surfaces import SurfaceDesk
 from guidance.core.thermometry import ThermometryDesk
 from guidance.core.views import ViewDesk
 from guidance.core.watch import WatchDesk
@@ -63,6 +65,9 @@ class Core:
         self.laser = LaserDesk(self.scene, self.treatment)
         self.navigation = NavigationDesk(self.scene, self.poses)
         self.calibration = CalibrationDesk(self.scene, self.poses)
+        self.probes = ProbeDesk(self.scene)
+        self.hand_eye = HandEyeDesk(self.scene)
+        self.surfaces = SurfaceDesk(self.scene, self.poses)
         self.margins = MarginDesk(self.scene, self.poses)
         self.places = PlaceDesk(self.scene, self.thermometry, self.treatment)
         self.robots = RobotDesk(self.scene, self.devices)
@@ -74,6 +79,9 @@ class Core:
             self.devices,
             self.control,
             self.calibration,
+            self.probes,
+            self.hand_eye,
+            self.surfaces,
             self.navigation,
             self.watch,
             self.margins,

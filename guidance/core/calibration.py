@@ -1,8 +1,7 @@
 """Calibration desk: registration and calibrations as procedures that people walk through, act by act.
 
 Each ends in a result with its errors: used from then on where it is within its limits, refused with the
-reason where it is not. A result goes out as Text of a sealed file (`guidance.space.results`); the rim
-that is live writes it to disk.
+reason where it is not.
 """
 
 from collections import deque
@@ -11,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from devices.messages import Metrics, Text
 from guidance.core.poses import PoseDesk
+from guidance.core.results import ResultTeller, matrix_of, rows_of
 from guidance.core.scene import ActHandler, Answer, Desk, Scene
 from guidance.events import Act, Effect, JobDone
 from guidance.exact import Matrix, Vector, apply
@@ -20,7 +19,7 @@ from guidance.safety.facts import Fact
 from guidance.settings import Registration
 from guidance.space.frames import FramePath
 from guidance.space.pivot import RMS_MM, SPAN_DEG
-from guidance.space.results import CalibrationResult, write_result
+from guidance.space.results import CalibrationResult
 
 DWELL_TICKS = 20  # poses of a held pointer that are averaged
 STILL_MM = 0.7  # root mean square about their mean that counts as held still
@@ -37,19 +36,19 @@ class CalibrationDesk(Desk):
     def __init__(self, scene: Scene, poses: PoseDesk) -> None:
         self._scene, self._poses, self._tracking = scene, poses, scene.tracking
         self._row = scene.settings.navigation.registration
+        self._tell = ResultTeller(scene)
         self._pointer: FramePath | None = None
         self._recent: deque[Vector] = deque(maxlen=DWELL_TICKS)
         self.collected: dict[str, Vector] = {}  # landmark -> pointer's tip in the moving frame, mm
         self._pivot: tuple[str, FramePath, list[Matrix]] | None = None
         self._pivoting = ""
-        self.tre_mm: float | None = None
         self._lag = ""  # the tool whose motion against the water tank's bottom is being watched
         self._lines: list[tuple[float, float]] = []  # (s, row) of the bottom in each frame
         self._places: list[tuple[float, Vector]] = []  # (s, mm) of the tool
         if self._row is not None:
             self._pointer = self._tracking.way_from(self._row.pointer, self._row.moving)
             scene.facts.declare("registration_tre_mm", _title(self._row))
-        self._trust()
+        self._poses.trust()
 
     @property
     def verbs(self) -> dict[str, ActHandler]:
@@ -64,26 +63,21 @@ class CalibrationDesk(Desk):
             "LAG": self._lag_end,
         }
 
-    def _trust(self) -> None:
-        """Every tool is as uncertain as its way to RAS."""
-        for tool in self._tracking.tools:
-            self._poses.targeting.uncertain(tool, *self._tracking.way_errors(tool))
-
     def measure(self, now_ns: int) -> None:
         """The pointer's tip, and the poses of a pivot under way."""
         if self._row is not None and self._pointer is not None:
-            matrix = self._live(self._pointer, now_ns)
+            matrix = self._tracking.live(self._pointer, now_ns)
             if matrix is None:
                 self._recent.clear()
             else:
                 tip = self._tracking.tools[self._row.pointer].tip_mm
                 self._recent.append(apply(matrix, np.array([tip], np.float64))[0])
-            error = 0.0 if self.tre_mm is None else self.tre_mm
-            fact = Fact(error, now_ns, self.tre_mm is not None, self._row.tre_mm)
+            error = self._scene.registration_tre_mm.get(_title(self._row))
+            fact = Fact(error or 0.0, now_ns, error is not None, self._row.tre_mm)
             self._scene.facts.set("registration_tre_mm", _title(self._row), fact)
         if self._pivot is not None:
             _, way, kept = self._pivot
-            matrix = self._live(way, now_ns)
+            matrix = self._tracking.live(way, now_ns)
             if matrix is not None and len(kept) < PIVOT_POSES:
                 kept.append(matrix)
 
@@ -96,10 +90,6 @@ class CalibrationDesk(Desk):
         newest_s = track.ring.newest_ns / 1e9
         if matrix is not None and track.quality.usable and newest_s > (self._places[-1][0] if self._places else 0.0):
             self._places.append((newest_s, matrix[:3, 3].copy()))
-
-    def _live(self, way: FramePath, now_ns: int) -> Matrix | None:
-        live = all(self._tracking.edge_quality(edge, now_ns).usable for edge in way.edges)
-        return self._tracking.graph.evaluate(way) if live else None
 
     def _register_start(self, act: Act) -> Answer:
         if self._row is None or self._scene.plan is None or not self._scene.plan.landmarks:
@@ -125,7 +115,7 @@ class CalibrationDesk(Desk):
             return (f"{self._row.pointer} moves by {spread:.1f} mm: hold it still on {wanted}",), []
         self.collected[wanted] = mean
         values = {"collected": float(len(self.collected)), "spread_mm": spread}
-        return (), self._tell(f"collected-{wanted}", values, act.now_ns)
+        return (), self._tell.numbers(f"collected-{wanted}", values, act.now_ns)
 
     def _register(self, act: Act) -> Answer:
         """Fit what was collected; the answer comes as Metrics and as a result file."""
@@ -168,7 +158,7 @@ class CalibrationDesk(Desk):
         pictures = [row.name for row in self._scene.settings.streams if row.kind == "ultrasound"]
         if name not in self._tracking.tools or not pictures:
             return (f"there is no tool {name!r} (have {sorted(self._tracking.tools)}), or no ultrasound",), []
-        self._lag, self._scene.lines_of = name, pictures[0]
+        self._lag, self._scene.searched[pictures[0]] = name, "line"
         self._lines.clear()
         self._places.clear()
         return (), []
@@ -181,7 +171,7 @@ class CalibrationDesk(Desk):
             "signal": np.array([row for _, row in lines]), "signal_s": np.array([s for s, _ in lines]),
             "reference": np.array([p for _, p in self._places]), "reference_s": np.array([s for s, _ in self._places]),
         }  # fmt: skip
-        self._scene.lines_of = ""
+        self._scene.searched.clear()
         return (), [self._scene.job("show", "", "lag", inputs, {})]
 
     def _lined(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
@@ -189,23 +179,28 @@ class CalibrationDesk(Desk):
         return ()
 
     def _lagged(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
-        """Pictures run later than poses by this; the picture's stamps are taken back by it from now on."""
-        picture = next(row.name for row in self._scene.settings.streams if row.kind == "ultrasound")
+        """Pictures still run later than poses by this: their stamps are taken back by it from now on.
+
+        The file holds the whole lag, with what the room took back already.
+        """
+        picture = next(row for row in self._scene.settings.streams if row.kind == "ultrasound")
+        before_ns = self._tracking.lags_ns.get(picture.name, 0)
+        values["lag_s"] += picture.lag_ms / 1e3 + before_ns / 1e9
         found = CalibrationResult(
-            kind="temporal", moving=picture, fixed=self._lag, fixed_from_moving=_rows(np.eye(4)),
+            kind="temporal", moving=picture.name, fixed=self._lag, fixed_from_moving=rows_of(np.eye(4)),
             made_ns=self._scene.wall_ns, errors={"lag_s": values["lag_s"]},
             limits={"lag_s": LAG_S, "lag_s_least": -LAG_S},
         )  # fmt: skip
         faults = found.faults(self._scene.wall_ns)
         self._lag = ""
         if not faults:
-            self._tracking.lags_ns[picture] = round(values["lag_s"] * 1e9)
-        return self._tell_result(found, values, faults, now_ns)
+            self._tracking.lags_ns[picture.name] = round(values["lag_s"] * 1e9 - picture.lag_ms * 1e6)
+        return self._tell.result(found, values, faults, now_ns)
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """A fit: used or refused, and told either way."""
         if result.failed:
-            return () if result.kind == "line" else self._tell_text(f"{result.kind}: {result.failed}", result.now_ns)
+            return () if result.kind == "line" else self._tell.words(f"{result.kind}: {result.failed}", result.now_ns)
         facts = result.facts
         values = {key: float(value) for key, value in facts.items() if isinstance(value, (int, float))}
         uses = {"register": self._registered, "pivot": self._pivoted, "line": self._lined, "lag": self._lagged}
@@ -214,21 +209,20 @@ class CalibrationDesk(Desk):
     def _registered(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
         row = self._row
         assert row is not None, "a room that registers nothing asks for no such job"
-        matrix = np.eye(4)
-        matrix[:3] = [[values[f"m{i}{j}"] for j in range(4)] for i in range(3)]
+        matrix = matrix_of(values)
         found = CalibrationResult(
-            kind="points", moving=row.moving, fixed=row.fixed, fixed_from_moving=_rows(matrix),
+            kind="points", moving=row.moving, fixed=row.fixed, fixed_from_moving=rows_of(matrix),
             made_ns=self._scene.wall_ns, valid_s=row.valid_s,
             errors={key: values[key] for key in ("fre_mm", "tre_mm", "sigma_mm", "bound_mm")},
             limits={"fre_mm": row.fre_mm, "tre_mm": row.tre_mm},
             made_from=", ".join(self.collected),
         )  # fmt: skip
         faults = found.faults(self._scene.wall_ns)
-        self.tre_mm = values["tre_mm"]
+        self._scene.registration_tre_mm[_title(row)] = values["tre_mm"]
         if not faults:
             self._tracking.join(row.moving, row.fixed, matrix, values["sigma_mm"], values["bound_mm"])
-            self._trust()
-        return self._tell_result(found, values, faults, now_ns)
+            self._poses.trust()
+        return self._tell.result(found, values, faults, now_ns)
 
     def _pivoted(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
         tool = self._tracking.tools[self._pivoting]
@@ -236,7 +230,7 @@ class CalibrationDesk(Desk):
         matrix = np.eye(4)
         matrix[:3, 3] = tip
         found = CalibrationResult(
-            kind="pivot", moving=f"{tool.name}Tip", fixed=tool.name, fixed_from_moving=_rows(matrix),
+            kind="pivot", moving=f"{tool.name}Tip", fixed=tool.name, fixed_from_moving=rows_of(matrix),
             made_ns=self._scene.wall_ns,
             errors={key: values[key] for key in ("rms_mm", "span_deg", "sigma_mm")},
             limits={"rms_mm": RMS_MM, "span_deg_least": SPAN_DEG},
@@ -246,32 +240,9 @@ class CalibrationDesk(Desk):
             changed = {"tip_mm": tip, "tip_sigma_mm": values["sigma_mm"]}
             self._tracking.tools[tool.name] = tool.model_copy(update=changed)
             self._poses.targeting.move_tip(tool.name, np.array(tip), values["sigma_mm"])
-            self._trust()
-        return self._tell_result(found, values, faults, now_ns)
-
-    def _tell_result(
-        self, found: CalibrationResult, values: dict[str, float], faults: list[str], now_ns: int
-    ) -> list[Effect]:
-        name = f"{found.kind}-{found.moving}-{found.fixed}"
-        effects = self._tell(name, {**values, "used": float(not faults)}, now_ns)
-        if faults:
-            return [*effects, *self._tell_text(f"{name} refused: " + "; ".join(faults), now_ns)]
-        text = Text(name=f"result-{name}", device_time_ns=now_ns, text=write_result(found).decode())
-        return [*effects, *self._scene.routes.to("metrics", text)]
-
-    def _tell_text(self, words: str, now_ns: int) -> list[Effect]:
-        return list(self._scene.routes.to("metrics", Text(name="calibration", device_time_ns=now_ns, text=words)))
-
-    def _tell(self, name: str, values: dict[str, float], now_ns: int) -> list[Effect]:
-        tracks = self._tracking.tracks.values()
-        told = {track.stream.name: track.usable_ns for track in tracks if track.usable_ns} or {"plan": now_ns}
-        message = Metrics(name=name, device_time_ns=now_ns, values=values, evidence=told)
-        return list(self._scene.routes.to("metrics", message))
+            self._poses.trust()
+        return self._tell.result(found, values, faults, now_ns)
 
 
 def _title(row: Registration) -> str:
     return f"{row.moving}-{row.fixed}"
-
-
-def _rows(matrix: Matrix) -> Any:
-    return tuple(tuple(float(value) for value in row) for row in matrix)

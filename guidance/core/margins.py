@@ -9,7 +9,6 @@ from guidance.exact import apply
 from guidance.navigation.targeting import AT_RISK, SIGMAS
 from guidance.navigation.watches import needle_bend_mm
 from guidance.safety.facts import Fact
-from guidance.settings import StaticTransform
 from guidance.space.frames import Edge
 
 SHIFT_MM = 1.0  # a reference that moved by more places nothing any more (also the limit of rule K4)
@@ -29,13 +28,15 @@ class MarginDesk(Desk):
         self._bends = navigation.bends
         self._owners: dict[Edge, str] = {}
         statics = scene.settings.space.static
-        self._pictures = [row for row in statics if "pixel_mm" in row.conditions]
+        self._pictures = [(row.moving, row.fixed) for row in statics if "pixel_mm" in row.conditions]
+        if navigation.probe:
+            self._pictures.append(self._tracking.probe_edge(navigation.probe))
         self._dated = [row for row in statics if row.made_ns]
         self._into_ras = [(row.moving, row.fixed) for row in statics if row.fixed == "RAS"]
-        for row in self._pictures:
-            self._facts.declare("calibration_change", _edge(row))
+        for edge in self._pictures:
+            self._facts.declare("calibration_change", _title(edge))
         for row in self._dated:
-            self._facts.declare("calibration_age_s", _edge(row))
+            self._facts.declare("calibration_age_s", f"{row.moving}-{row.fixed}")
 
     def measure(self, now_ns: int) -> None:
         """All of it, once a tick."""
@@ -49,7 +50,8 @@ class MarginDesk(Desk):
         for dated in self._dated:
             age_s = (self._scene.wall_ns - dated.made_ns) / 1e9
             known = self._scene.wall_ns > 0 and age_s >= 0
-            self._facts.set("calibration_age_s", _edge(dated), Fact(age_s, now_ns, known, dated.valid_s))
+            title = f"{dated.moving}-{dated.fixed}"
+            self._facts.set("calibration_age_s", title, Fact(age_s, now_ns, known, dated.valid_s))
 
     def _margins(self, tool: str, now_ns: int) -> None:
         placed = self._tracking.place(tool, now_ns)
@@ -87,17 +89,17 @@ class MarginDesk(Desk):
         bent = needle_bend_mm(straight.ras_from_tool, np.array(straight.tool.tip_mm, np.float64), seen)
         self._facts.set("needle_bend_mm", hub, Fact(bent, now_ns))
 
-    def _picture(self, row: StaticTransform, now_ns: int) -> None:
+    def _picture(self, edge: Edge, now_ns: int) -> None:
         """A probe calibration holds for the pixel size it was made with; with another nothing is drawn over it."""
-        matrix = self._scene.pictures.get(row.moving)
-        if matrix is None:
+        matrix = self._scene.pictures.get(edge[0])
+        then = self._tracking.conditions.get(edge, {}).get("pixel_mm")
+        if matrix is None or then is None:
             return
         x, y, z = matrix[:3, 0].tolist()
-        then = row.conditions["pixel_mm"]
         change = abs((x * x + y * y + z * z) ** 0.5 - then) / then
-        self._facts.set("calibration_change", _edge(row), Fact(change, now_ns))
+        self._facts.set("calibration_change", _title(edge), Fact(change, now_ns))
         over = change > CHANGE
-        self._void((row.moving, row.fixed), "picture", f"picture scale differs by {change:.0%}" if over else "")
+        self._void(edge, "picture", f"picture scale differs by {change:.0%}" if over else "")
 
     def _void(self, edge: Edge, owner: str, reason: str) -> None:
         """Take an edge out of use, or give back what the same owner had taken."""
@@ -108,5 +110,5 @@ class MarginDesk(Desk):
             del self._owners[edge], self._tracking.void[edge]
 
 
-def _edge(row: StaticTransform) -> str:
-    return f"{row.moving}-{row.fixed}"
+def _title(edge: Edge) -> str:
+    return f"{edge[0]}-{edge[1]}"

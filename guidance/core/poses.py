@@ -34,6 +34,11 @@ class PoseDesk(Desk):
             for fact in FACTS:
                 scene.facts.declare(fact, name)
 
+    def trust(self) -> None:
+        """Every tool is as uncertain as its way to RAS: after anything on it was measured anew."""
+        for tool in self._tracking.tools:
+            self.targeting.uncertain(tool, *self._tracking.way_errors(tool))
+
     def take(self, state: StreamState, message: AnyMessage, now_ns: int) -> Iterable[Effect]:
         """One pose: checked, kept, and the tools that it moves told. A refused pose moves nothing."""
         if not isinstance(message, Pose):

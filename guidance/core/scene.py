@@ -65,7 +65,8 @@ class Scene:
         self.region: dict[str, Any] = {}  # newest maps of the heated target, for the views
         self.volume_evidence: dict[str, int] = {}
         self.wall_ns = 0  # wall time of the newest tick; 0: never told
-        self.lines_of = ""  # stream whose pictures are searched for the bottom of a water tank
+        self.searched: dict[str, str] = {}  # stream whose pictures are searched, not drawn -> kind of the job
+        self.registration_tre_mm: dict[str, float] = {}  # "moving-fixed" -> rms error predicted at the target
         self.pictures: dict[str, Matrix] = {}  # image frame -> geometry of its newest image
         self.zones: list[tuple[Shape, Matrix]] = []  # zones of the plan with `ras_from_planned`: what was treated
         self.volume_number = 0  # rises with every new volume

@@ -10,6 +10,7 @@ from devices.messages import Image
 from guidance.errors import GuidanceError
 from guidance.events import Job, JobDone
 from guidance.lanes import verify
+from guidance.lanes.calibrations import CalibrationWork
 from guidance.lanes.cine import CineShow
 from guidance.lanes.geometry import GeometryWork
 from guidance.lanes.damage import DamageWork
@@ -34,6 +35,7 @@ class Workbench:
         single_threaded()
         guard = GuardWork(settings, plan)
         show = ShowWork(settings, plan)
+        calibrations = CalibrationWork(settings, plan)
         row = settings.thermometry
         t0_c = 37.0 if row is None or row.t0_c is None else row.t0_c
         most_w = settings.therapy.power_w if settings.therapy else 0.0
@@ -55,6 +57,10 @@ class Workbench:
             "pivot": verify.pivot,
             "line": verify.line,
             "lag": verify.lag,
+            "wires": calibrations.wires,
+            "nwire": calibrations.nwire,
+            "hand_eye": calibrations.hand_eye,
+            "surface": calibrations.surface,
         }
 
     def run(self, job: Job, started_ns: int) -> JobDone:

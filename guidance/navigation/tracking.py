@@ -7,7 +7,7 @@ import numpy as np
 from devices.messages import Matrix, Pose
 from devices.quality import Quality
 from guidance.navigation.targeting import ISOTROPIC_95
-from guidance.settings import RoomSettings, Stream, Tool
+from guidance.settings import ProbeCalibration, RoomSettings, Stream, Tool
 from guidance.space.frames import Edge, FrameError, FrameGraph, FramePath
 from guidance.space.poses import is_rigid
 from guidance.timing.alignment import ClockAlignment
@@ -100,13 +100,14 @@ class Tracking:
         unknown = [(s.moving, s.fixed) for s in rows if not s.fixed_from_moving]
         self.graph = FrameGraph(known, [*unknown, *(track.edge for track in self.tracks.values())])
         self.errors = {(s.moving, s.fixed): (s.sigma_mm, s.bound_mm) for s in rows}
+        self.conditions = {(s.moving, s.fixed): dict(s.conditions) for s in rows}  # what must hold for a static edge
         self.lags_ns: dict[str, int] = {}  # stream -> lag measured live, beside the one of its settings
         self.void: dict[Edge, str] = {}  # static edges that must not be used, with the reason
         self.tools = {tool.name: tool for tool in settings.tools}
         self._paths: dict[str, FramePath] = {
             tool.name: self.graph.path(self.tracks[tool.stream].edge[0], RAS) for tool in settings.tools
         }
-        self._frame_paths: dict[str, FramePath] = {}
+        self._frame_paths: dict[Edge, FramePath] = {}
         self._by_edge = {track.edge: track for track in self.tracks.values()}
         clocks = {link.clock or link.id: ClockAlignment() for link in settings.links}
         self.alignments = {link.id: clocks[link.clock or link.id] for link in settings.links}
@@ -124,10 +125,19 @@ class Tracking:
         aligned = self.alignments[stream.link].align(device_time_ns, now_ns, stream.name)
         return aligned.time_ns - round(stream.lag_ms * 1e6) - self.lags_ns.get(stream.name, 0)
 
-    def join(self, moving: str, fixed: str, fixed_from_moving: Matrix, sigma_mm: float, bound_mm: float) -> None:
-        """A static edge was measured anew: its matrix (4, 4) and its errors hold from now on."""
+    def join(
+        self, moving: str, fixed: str, fixed_from_moving: Matrix, sigma_mm: float, bound_mm: float,
+        conditions: dict[str, float] | None = None,
+    ) -> None:  # fmt: skip
+        """A static edge was measured anew: its matrix (4, 4), errors and conditions hold from now on."""
         self.graph.set(moving, fixed, np.array(fixed_from_moving, np.float64))
         self.errors[moving, fixed] = (sigma_mm, bound_mm)
+        self.conditions[moving, fixed] = conditions or {}
+
+    def live(self, way: FramePath, now_ns: int) -> Matrix | None:
+        """A way's matrix (4, 4) while every pose on it is live, else None."""
+        usable = all(self.edge_quality(edge, now_ns).usable for edge in way.edges)
+        return self.graph.evaluate(way) if usable else None
 
     def way_errors(self, name: str) -> tuple[float, float]:
         """(sigma, 95 % bound) mm of all static edges between a tool and RAS; bound 0 where none states one."""
@@ -137,9 +147,17 @@ class Tracking:
         bounds = [bound or ISOTROPIC_95 * sigma for sigma, bound in rows]
         return sum(s * s for s, _ in rows) ** 0.5, sum(b * b for b in bounds) ** 0.5
 
+    def own_frame(self, tool: str) -> str:
+        """The frame that a tool's poses move."""
+        return self.tracks[self.tools[tool].stream].edge[0]
+
+    def probe_edge(self, row: ProbeCalibration) -> Edge:
+        """(picture, probe): the edge that a probe calibration measures."""
+        return row.picture, self.own_frame(row.probe)
+
     def way_from(self, tool: str, frame: str) -> FramePath:
         """The way from a tool's own frame to another than RAS; FrameError where there is none."""
-        return self.graph.path(self.tracks[self.tools[tool].stream].edge[0], frame)
+        return self.graph.path(self.own_frame(tool), frame)
 
     def place(self, name: str, now_ns: int) -> Placed | None:
         """The tool where it is now; None until every pose on its way to RAS was seen once."""
@@ -166,17 +184,17 @@ class Tracking:
             return track.state(now_ns, self._repeats_limit)
         return Quality.OK if edge in self.graph.matrices else Quality.MISSING
 
-    def frame_at(self, frame: str, time_ns: int) -> tuple[Matrix, dict[str, int]] | Kind:
-        """`ras_from_frame` (4, 4) as it was at `time_ns` (service time) with its evidence, or why not.
+    def frame_at(self, frame: str, time_ns: int, fixed: str = RAS) -> tuple[Matrix, dict[str, int]] | Kind:
+        """`fixed_from_frame` (4, 4) as it was at `time_ns` (service time) with its evidence, or why not.
 
-        Every pose on the way to RAS is taken at that time: exact or interpolated, never
+        Every pose on the way is taken at that time: exact or interpolated, never
         extrapolated. TOO_OLD where the pose after it is still to come is the caller's to wait for;
-        EMPTY where `frame` is not joined to RAS at all.
+        EMPTY where `frame` is not joined to `fixed` at all.
         """
-        path = self._frame_paths.get(frame)
+        path = self._frame_paths.get((frame, fixed))
         if path is None:
             try:
-                path = self._frame_paths[frame] = self.graph.path(frame, RAS)
+                path = self._frame_paths[frame, fixed] = self.graph.path(frame, fixed)
             except FrameError:
                 return Kind.EMPTY
         if any(edge in self.void for edge in path.edges):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.plan.raster import onto_surface
 from guidance.plan.shapes import Shape, signed_distance_mm
 
 SAMPLES = 60  # grid steps along the target's longest side
@@ -49,7 +50,7 @@ def verify_coverage(
     axes = [np.arange(low[a], high[a] + step, step) for a in range(3)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     own, other = signed_distance_mm(target, grid), signed_distance_mm(treated, grid)
-    surface = _onto_surface(target, grid[np.abs(own) < step], step)
+    surface = onto_surface(target, grid[np.abs(own) < step], step / 4)
     margins = -signed_distance_mm(treated, surface)
     weakest = int(margins.argmin())
     cell_ml = step**3 / 1000.0
@@ -61,18 +62,3 @@ def verify_coverage(
         float(((own <= 0) & (other > 0)).sum() * cell_ml),
         float(((own > reach) & (other <= 0)).sum() * cell_ml),
     )
-
-
-def _onto_surface(shape: Shape, points: NDArray[np.float64], step: float) -> NDArray[np.float64]:
-    """Points near the surface moved onto it along the gradient of the distance."""
-    nudge = step / 4
-    gradient = np.stack(
-        [
-            signed_distance_mm(shape, points + nudge * axis) - signed_distance_mm(shape, points - nudge * axis)
-            for axis in np.eye(3)
-        ],
-        axis=1,
-    )
-    gradient /= np.maximum(np.sqrt((gradient**2).sum(axis=1)), 1e-9)[:, None]
-    moved: NDArray[np.float64] = points - signed_distance_mm(shape, points)[:, None] * gradient
-    return moved

@@ -77,3 +77,26 @@ def _plane_window(shape: Shape, matrix: Matrix, size: tuple[int, int]) -> NDArra
     first = np.maximum(local[:, :2].min(axis=0) - 1, 0.0)
     last = np.minimum(local[:, :2].max(axis=0) + 1, [size[1] - 1.0, size[0] - 1.0])
     return np.stack([first, last]) if (first < last).all() else None
+
+
+def surface_points(shape: Shape, step_mm: float | None = None) -> NDArray[np.float64]:
+    """Points (N, 3) RAS mm all over a shape's surface, about `step_mm` apart (default: a 64th of its size)."""
+    low, high = shape.bounds_mm
+    step = step_mm or float((high - low).max()) / 64
+    axes = [np.arange(low[a] - step, high[a] + 2 * step, step) for a in range(3)]
+    grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
+    return onto_surface(shape, grid[np.abs(signed_distance_mm(shape, grid)) < step], step / 4)
+
+
+def onto_surface(shape: Shape, points: NDArray[np.float64], nudge_mm: float) -> NDArray[np.float64]:
+    """Points (N, 3) near the surface moved onto it along the gradient of the distance."""
+    gradient = np.stack(
+        [
+            signed_distance_mm(shape, points + nudge_mm * axis) - signed_distance_mm(shape, points - nudge_mm * axis)
+            for axis in np.eye(3)
+        ],
+        axis=1,
+    )
+    gradient /= np.maximum(np.sqrt((gradient**2).sum(axis=1)), 1e-9)[:, None]
+    moved: NDArray[np.float64] = points - signed_distance_mm(shape, points)[:, None] * gradient
+    return moved

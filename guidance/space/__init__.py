@@ -10,8 +10,9 @@ from guidance.space.pivot import PivotCalibration, calibrate_pivot
 from guidance.space.poses import is_rigid, rotation_angle_deg, slerp
 from guidance.space.registration import PointRegistration, register_points
 from guidance.space.results import CalibrationResult, read_result, write_result
-from guidance.space.surface import SurfaceRegistration, register_surface
+from guidance.space.surface import SurfaceFit, SurfaceRegistration, refine_on_surface, register_surface
 from guidance.space.waterline import line_depth
+from guidance.space.wires import WireError, find_wires
 
 __all__ = [
     "CalibrationResult",
@@ -27,7 +28,9 @@ __all__ = [
     "PivotCalibration",
     "PointRegistration",
     "ProbeCalibration",
+    "SurfaceFit",
     "SurfaceRegistration",
+    "WireError",
     "WireFrame",
     "calibrate_hand_eye",
     "calibrate_nwire",
@@ -35,10 +38,12 @@ __all__ = [
     "error_bound_mm",
     "estimate_lag",
     "find_dwells",
+    "find_wires",
     "is_rigid",
     "line_depth",
     "principal_motion",
     "read_result",
+    "refine_on_surface",
     "register_landmarks",
     "register_points",
     "register_surface",
