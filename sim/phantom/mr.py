@@ -11,9 +11,10 @@ import msgspec
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import gaussian_filter
 
 from sim.phantom.anatomy import body_grid, body_labels, mobility_at, table
+from sim.phantom.sampling import smooth_at, smooth_samples
 from sim.phantom.world import World
 from sim.space import Matrix
 
@@ -86,7 +87,7 @@ def _render(
         hx = (x - heat_origin[0]) / heat_voxel
         hy = (y - heat_origin[1]) / heat_voxel
         hz = (z - heat_origin[2]) / heat_voxel
-        warm = _at(rise, hx, hy, hz)
+        warm = smooth_at(rise, hx, hy, hz)
         phase = fixed_phase[n] + breath * moving_phase[n]
         if warm != 0.0:
             phase += rad_per_c * warm * _at(shifts, bx, by, bz)
@@ -188,6 +189,6 @@ class MrSignal:
 
     def _sample(self, volume: NDArray[np.float64], points: NDArray[np.float64]) -> Floats:
         grid = self._world.tissue.grid
-        index = ((points - np.asarray(grid.origin_mm)) / grid.voxel_mm).T
-        sampled: Floats = map_coordinates(volume, index, order=1, cval=0.0).astype(np.float32).reshape(self.shape)
+        index = (points - np.asarray(grid.origin_mm)) / grid.voxel_mm
+        sampled: Floats = smooth_samples(volume, index).reshape(self.shape)
         return sampled
