@@ -75,7 +75,6 @@ class Connection(asyncio.BufferedProtocol):
         link, decoder = self.link, self._decoder
         now_ns = link.clock.now_ns()
         self.counters.bytes_in += nbytes
-        link.counters.bytes_in += nbytes
         self._last_heard = self._loop.time()
         try:
             messages = decoder.advance(nbytes)
@@ -146,8 +145,6 @@ class Connection(asyncio.BufferedProtocol):
         else:
             transport.writelines(packet.buffers)
         self.counters.left(packet.stream, packet.size)
-        self.link.counters.sent += 1
-        self.link.counters.bytes_out += packet.size
 
     def overdue(self) -> str:
         """Why this peer must be closed now, or nothing."""

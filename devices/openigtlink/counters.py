@@ -1,6 +1,6 @@
 """What a link counts: nothing is dropped, refused or withheld without a number that says so."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from devices.counters import StreamCounters, StreamRow, stream_row
@@ -53,7 +53,7 @@ def _of(streams: dict[str, StreamCounters], name: str) -> StreamCounters:
 
 @dataclass(slots=True)
 class LinkCounters:
-    """Of the whole link. Peers that are gone stay in the totals; `closed` counts why they went."""
+    """Of the whole link: the sums of peers that are gone, and what is no peer's. `closed` counts why they went."""
 
     received: int = 0
     sent: int = 0
@@ -67,6 +67,24 @@ class LinkCounters:
     refused: int = 0
     closed: dict[str, int] = field(default_factory=dict)
     peers: dict[str, PeerCounters] = field(default_factory=dict)
+
+    def absorb(self, peer: PeerCounters) -> None:
+        """Add what one peer counted."""
+        self.received += peer.received
+        self.sent += peer.sent
+        self.bytes_in += peer.bytes_in
+        self.bytes_out += peer.bytes_out
+        self.dropped += peer.dropped
+        self.withheld += peer.withheld
+        self.rejected += peer.rejected
+        self.gaps += peer.gaps
+
+    def with_peers(self) -> "LinkCounters":
+        """These totals and what the peers that are connected now have counted: each counts for itself only."""
+        whole = replace(self)
+        for peer in self.peers.values():
+            whole.absorb(peer)
+        return whole
 
     def as_dict(self) -> dict[str, Any]:
         """Plain numbers for a summary or a page of health."""

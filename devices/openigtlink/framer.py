@@ -17,6 +17,7 @@ from devices.errors import LocalProtocolError, RemoteProtocolError
 from devices.openigtlink.bodies import BODIES, EMPTY_MEANS_EMPTY, NoData, NotFiniteError, Opaque, Wire, without_lost
 from devices.openigtlink.bodies.base import Buffer
 from devices.openigtlink.bodies.images import IMAGE_HEADER
+from devices.openigtlink.bodies.poses import TRANSFORM_SIZE, Transform
 from devices.openigtlink.header import (
     EXTENDED,
     HEADER_SIZE,
@@ -64,7 +65,7 @@ class Limits(msgspec.Struct, frozen=True):
         """RemoteProtocolError where the announced body is larger (TRANSFORM: other) than allowed."""
         name, size = header.type_name, header.body_size
         if name == "TRANSFORM":
-            least, most = 48, 48
+            least = most = TRANSFORM_SIZE
         else:
             least, most = 0, self._most(name)
         if header.version == 2:
@@ -97,24 +98,15 @@ class Decoder:
         self._header: Header | None = None  # of the body now received into its own memory
         self._body: memoryview | None = None
         self._filled = 0
-        self._fault: RemoteProtocolError | None = None
-
-    @property
-    def in_message(self) -> bool:
-        """True while a message has begun and not ended: its deadline runs."""
-        return self._end > self._start or self._body is not None
-
-    @property
-    def fault(self) -> RemoteProtocolError | None:
-        """The fault that ended this decoder, also while it still waits to be raised."""
-        return self._fault
+        self.in_message = False  # a message has begun and not ended: its deadline runs
+        self.fault: RemoteProtocolError | None = None  # what ended this decoder, also while it waits to be raised
 
     def feed(self, data: Buffer) -> list[Wire]:
         """Messages completed by `data`. Those before a fault are returned; the next call raises the fault."""
         self._raise_fault()
         messages: list[Wire] = []
         rest = memoryview(data).cast("B")
-        while rest and self._fault is None:
+        while rest and self.fault is None:
             room = self.buffer()
             size = min(len(room), len(rest))
             room[:size] = rest[:size]
@@ -126,19 +118,20 @@ class Decoder:
         """Where the next bytes go; never empty. Tell `advance` how many came."""
         if self._body is not None:
             return self._body[self._filled :]
-        return self._view[self._end :]
+        return self._view[self._end :] if self._end else self._view
 
     def advance(self, size: int) -> list[Wire]:
         """Messages completed by `size` bytes written to `buffer()`; faults as in `feed`."""
-        if self._fault is not None:
-            raise self._fault
+        if self.fault is not None:
+            raise self.fault
         messages = self._advance(size)
-        return messages if messages else self._deliver(messages)
+        return messages or self._deliver(messages)
 
     def close(self) -> None:
         """Forget a half-received message and give its bytes back to the budget."""
         self._drop_body()
         self._start = self._end = 0
+        self.in_message = False
 
     def _deliver(self, messages: list[Wire]) -> list[Wire]:
         if not messages:
@@ -146,8 +139,8 @@ class Decoder:
         return messages
 
     def _raise_fault(self) -> None:
-        if self._fault is not None:
-            raise self._fault
+        if self.fault is not None:
+            raise self.fault
 
     def _advance(self, size: int) -> list[Wire]:
         messages: list[Wire] = []
@@ -157,8 +150,9 @@ class Decoder:
                 self._read_small(messages)
             else:
                 self._fill_body(size, messages)
+            self.in_message = self._end > 0 or self._body is not None  # what is left starts at 0
         except RemoteProtocolError as fault:
-            self._fault = fault
+            self.fault = fault
             self.close()
         return messages
 
@@ -181,9 +175,15 @@ class Decoder:
         view = self._view
         while self._end - self._start >= HEADER_SIZE:
             header = read_header(view, self._start)
-            self._limits.check(header)
             start = self._start + HEADER_SIZE
             end = start + header.body_size
+            if header.body_size == TRANSFORM_SIZE and header.type_name == "TRANSFORM" and header.version == 1:
+                if end > self._end:
+                    break
+                self._start = end
+                messages.append(self._read_pose(header, view[start:end]))
+                continue
+            self._limits.check(header)
             if end > self._end or header.type_name == "IMAGE":
                 if header.type_name != "IMAGE" and HEADER_SIZE + header.body_size <= _SMALL:
                     break
@@ -212,6 +212,13 @@ class Decoder:
             return False
         self._start = self._end = 0
         return True
+
+    def _read_pose(self, header: Header, body: memoryview) -> Wire:
+        """`_read` for most of what a room says."""
+        if crc64.ecma_182(body) != header.crc:
+            return self._read(header, body)
+        wire = Transform.plain(header.device_name, header.timestamp, HEADER_SIZE + TRANSFORM_SIZE, body)
+        return wire or self._read(header, body)
 
     def _read(self, header: Header, body: memoryview) -> Wire:
         if crc64.ecma_182(body) != header.crc:

@@ -23,7 +23,7 @@ _COUNT = struct.Struct(">H")
 _ENTRY = struct.Struct(">HHI")
 
 
-class Header(NamedTuple):
+class Header(msgspec.Struct, frozen=True, gc=False):
     """The 58 bytes before every body; `timestamp` is the raw 64-bit value."""
 
     version: int

@@ -47,6 +47,7 @@ from devices.openigtlink import bodies as b
 from devices.openigtlink.commands import read_acknowledgement, read_command
 from devices.openigtlink.framer import read_content
 from devices.openigtlink.geometry import frame_from_image
+from devices.openigtlink.header import ns_from_timestamp
 from devices.openigtlink.naming import (
     EVIDENCE,
     FIXED,
@@ -96,21 +97,24 @@ def _times(wire: b.Wire, tags: Tags, receive_time_ns: int) -> dict[str, Any]:
     }
 
 
+def plain_pose(wire: b.Transform, now: int, naming: Naming) -> Pose:
+    """What `to_domain` gives of a TRANSFORM without metadata: most messages of a room."""
+    name = wire.device_name
+    moving, fixed = split_transform_name(name, naming.pose_frame)
+    return Pose(
+        name=name,
+        device_time_ns=ns_from_timestamp(wire.timestamp),
+        receive_time_ns=now,
+        moving=moving,
+        fixed=fixed,
+        fixed_from_moving=b.matrix_from(wire.columns),
+        quality=Quality.MISSING if wire.lost else Quality.OK,
+    )
+
+
 def _transform(wire: b.Transform, tags: Tags, now: int, naming: Naming) -> list[AnyMessage]:
-    if not tags:  # most messages of a room
-        name = wire.device_name
-        moving, fixed = split_transform_name(name, naming.pose_frame)
-        return [
-            Pose(
-                name=name,
-                device_time_ns=wire.device_time_ns,
-                receive_time_ns=now,
-                moving=moving,
-                fixed=fixed,
-                fixed_from_moving=wire.matrix,
-                quality=Quality.MISSING if wire.lost else Quality.OK,
-            )
-        ]
+    if not tags:
+        return [plain_pose(wire, now, naming)]
     times = _times(wire, tags, now)
     quality = _quality(wire, 0, tags, TRANSFORM_STATUS, STATUS, f"{times['name']}TransformStatus", TRANSFORM_VALID)
     if tags.get(KIND) == "guided_pose":

@@ -45,12 +45,13 @@ from devices.openigtlink.bundles import Feed, Feeds
 from devices.openigtlink.connection import Connection
 from devices.openigtlink.counters import LinkCounters
 from devices.openigtlink.framer import Budget, encode
-from devices.openigtlink.incoming import to_domain
+from devices.openigtlink.incoming import plain_pose, to_domain
 from devices.openigtlink.naming import Naming
 from devices.openigtlink.outgoing import Withheld, pose_bytes, to_wire
 from devices.openigtlink.sendqueue import Packet
 from devices.openigtlink.settings import OpenIGTLinkSettings
 from devices.openigtlink.subscriptions import SUBJECT
+from devices.quality import Quality
 
 OnMessage = Callable[[AnyMessage], None]
 OnChange = Callable[[bool, str, str], None]
@@ -81,7 +82,7 @@ class OpenIGTLinkLink:
         self.settings = settings
         self.clock = clock
         self.budget = Budget(settings.in_flight_bytes)
-        self.counters = LinkCounters()
+        self._counters = LinkCounters()
         self.address: tuple[str, int] = (settings.host, settings.port)
         self._on_message = on_message
         self._on_change = on_change
@@ -99,6 +100,11 @@ class OpenIGTLinkLink:
     def peers(self) -> tuple[str, ...]:
         """The peers connected now, as host:port."""
         return tuple(connection.peer for connection in self._connections)
+
+    @property
+    def counters(self) -> LinkCounters:
+        """Totals of now, over the peers that are here and those that are gone."""
+        return self._counters.with_peers()
 
     async def start(self) -> None:
         """Listen, or begin to connect. LinkError where the address cannot be listened on."""
@@ -229,7 +235,6 @@ class OpenIGTLinkLink:
         if not isinstance(packets, list):
             connection.counters.outgoing_stream(name).withheld += 1
             connection.counters.withheld += 1
-            self.counters.withheld += 1
             return
         for packet in packets:
             if packet.newest_only and packet.size > _LARGE and not self._fits(packet.size):
@@ -272,14 +277,14 @@ class OpenIGTLinkLink:
             if len(self._connections) >= settings.max_clients:
                 refusal = f"there are {settings.max_clients} clients already"
             if refusal:
-                self.counters.refused += 1
+                self._counters.refused += 1
                 connection.close(f"refused: {refusal}")
                 self._lose(connection.peer, 1, f"refused: {refusal}")
                 return
         self._connections.add(connection)
         self._feeds.place(connection)
-        self.counters.connected += 1
-        self.counters.peers[connection.peer] = connection.counters
+        self._counters.connected += 1
+        self._counters.peers[connection.peer] = connection.counters
         self._on_change(True, connection.peer, "connected")
         for name in settings.ask:
             wire = question(name, settings.ask_interval_ms, connection.version)
@@ -290,7 +295,7 @@ class OpenIGTLinkLink:
 
     def never_met(self, connection: Connection) -> None:
         """A peer was gone before anything could be said."""
-        self.counters.closed[connection.reason] = self.counters.closed.get(connection.reason, 0) + 1
+        self._count_end(connection)
 
     def disconnected(self, connection: Connection, unsent: int) -> None:
         """A peer has gone; `unsent` packets with it."""
@@ -298,16 +303,19 @@ class OpenIGTLinkLink:
             return
         self._connections.discard(connection)
         self._feeds.remove(connection)
-        self.counters.peers.pop(connection.peer, None)
-        self.counters.closed[connection.reason] = self.counters.closed.get(connection.reason, 0) + 1
+        self._counters.absorb(self._counters.peers.pop(connection.peer))
+        self._count_end(connection)
         if unsent:
             self._lose(connection.peer, unsent, "not sent before the peer went")
         self._on_change(False, connection.peer, connection.reason)
 
+    def _count_end(self, connection: Connection) -> None:
+        closed = self._counters.closed
+        closed[connection.reason] = closed.get(connection.reason, 0) + 1
+
     def rejected(self, connection: Connection, fault: RemoteProtocolError) -> None:
         """A peer broke the protocol: count it, say why, close it. Nothing else stops."""
         connection.counters.rejected += 1
-        self.counters.rejected += 1
         self._on_loss(connection.peer, 1, f"rejected: {fault}")
         connection.close(f"broke the protocol: {fault}")
 
@@ -316,27 +324,29 @@ class OpenIGTLinkLink:
         if wire.header_version == 2 and connection.version == 1 and self.settings.header_version is None:
             connection.version = 2
             self._feeds.place(connection)
-        counters = connection.counters
-        counters.received += 1
-        self.counters.received += 1
-        if isinstance(wire, b.Query):
+        connection.counters.received += 1
+        if type(wire) is b.Transform and wire.metadata is None:
+            self._hand_on(connection, plain_pose(wire, now_ns, self._naming), wire.wire_bytes, now_ns)
+        elif isinstance(wire, b.Query):
             self._reply(connection, wire)
-            return
-        for message in to_domain(wire, now_ns, self._naming):
-            stream = counters.streams.get(message.name)
-            if stream is None:
-                if len(counters.streams) >= self.settings.max_devices:
-                    raise RemoteProtocolError(f"more than {self.settings.max_devices} device names")
-                stream = counters.stream(message.name)
-            if not isinstance(message, Command) or self._takes(connection, message):
-                self._on_message(message)
-            stream.arrived(wire.wire_bytes, now_ns, message.device_time_ns)  # books after business: nobody waits
-            if isinstance(message, _NUMBERED):
-                stream.unusable += not message.quality.usable
-                if message.number >= 0:
-                    gaps = stream.numbered(message.number)
-                    counters.gaps += gaps
-                    self.counters.gaps += gaps
+        else:
+            for message in to_domain(wire, now_ns, self._naming):
+                self._hand_on(connection, message, wire.wire_bytes, now_ns)
+
+    def _hand_on(self, connection: Connection, message: AnyMessage, size: int, now_ns: int) -> None:
+        counters = connection.counters
+        stream = counters.streams.get(message.name)
+        if stream is None:
+            if len(counters.streams) >= self.settings.max_devices:
+                raise RemoteProtocolError(f"more than {self.settings.max_devices} device names")
+            stream = counters.stream(message.name)
+        if not isinstance(message, Command) or self._takes(connection, message):
+            self._on_message(message)
+        stream.arrived(size, now_ns, message.device_time_ns)  # books after business: nobody waits
+        if isinstance(message, _NUMBERED):
+            stream.unusable += message.quality is not Quality.OK
+            if message.number >= 0:
+                counters.gaps += stream.numbered(message.number)
 
     def _takes(self, connection: Connection, command: Command) -> bool:
         """True where a command goes on to the room; the question for devices is answered here."""
@@ -371,11 +381,10 @@ class OpenIGTLinkLink:
         """Count a packet, or the one of its stream that it replaced."""
         connection.counters.dropped += 1
         connection.counters.outgoing_stream(packet.stream).dropped += 1
-        self.counters.dropped += 1
         self._losses[(name, reason)] += 1
 
     def _lose(self, name: str, count: int, reason: str) -> None:
-        self.counters.dropped += count
+        self._counters.dropped += count
         self._losses[(name, reason)] += count
 
     def _report_losses(self) -> None:
