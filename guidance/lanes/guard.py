@@ -9,6 +9,7 @@ from devices.messages import Image, Matrix
 from guidance.lanes.following import Followed, Follower, with_motion
 from guidance.lanes.places import PlacedRegions
 from guidance.plan import Plan
+from guidance.plan.checks import UNSEEN_BY_PRF
 from guidance.settings import RoomSettings, Thermometry
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
 from guidance.thermometry.hot import joined_level_c
@@ -120,10 +121,12 @@ class GuardWork:
             return
         size = (shape[0], shape[1], shape[2])
         self._masks = {name: self._plan.structure(name).mask(ras_from_image, size) for name in self._guards}
+        unseen = [s.mask(ras_from_image, size) for s in self._plan.structures if s.tissue in UNSEEN_BY_PRF]
         for name, mask in self._masks.items():
             self._doses[name].cut(mask)
         self._masked_for = key
         assert self._pipeline is not None
+        self._pipeline.excluded = np.logical_or.reduce(unseen) if unseen else None
         self._pipeline.heated = self._heated(ras_from_image, size)
         if self._follower is not None:
             self._follower.heated = self._pipeline.heated

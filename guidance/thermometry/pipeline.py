@@ -15,10 +15,11 @@ from guidance.thermometry.faults import Fault, result_fault, same_pixels, sequen
 from guidance.thermometry.frame import STATES, DoseState, SharedError, ThermometryFrame
 from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.noise import measure_noise
-from guidance.thermometry.plain import MISSED_MASK, PassInputs, PassOutputs
+from guidance.thermometry.plain import GRADED_BIT, MISSED_MASK, PassInputs, PassOutputs, drift_plane
 from guidance.thermometry.settings import ThermometrySettings
 from guidance.thermometry.trust import TrackTrust
 
+from guidance.thermometry.waterfat import FatSubtraction, separate
 Complex = NDArray[np.complexfloating[Any, Any]]
 Map = NDArray[np.float32]
 FLOOR_SHARE = 1e-3  # of the largest magnitude: below this there is no signal at all
@@ -54,6 +55,8 @@ class ThermometryPipeline:
         self._baselines: list[Baseline] = []
         self._coils: list[CoilCombiner | None] = []
         self._residual_c: Map | None = None
+        self._fat: FatSubtraction | None = None
+        self.fat_mask: NDArray[np.bool_] | None = None
         self._noise = settings.noise or 0.0
         self._floor = 0.0
         self._drift: tuple[float, ...] = NO_DRIFT
@@ -186,13 +189,20 @@ class ThermometryPipeline:
         self._fit = self.tissue & ~self._heat
         region = self._fit if self.drift_region is None else self._fit & self.drift_region
         self._sample = DriftSample(region, self.settings.drift_order) if self.settings.drift_order >= 0 else None
+        self._fat = self.fat_mask = None
         self._trust = TrackTrust(self.tissue, self.settings.t0_c, self.settings.fastest_c_per_s)
         if self.dose is None or self.dose.dose_min.shape != tissue.shape:
             self.dose = DoseState.zero(tissue.shape)
             self._tracks = None
 
     def _one_coil(self, images: list[Complex]) -> list[Complex]:
-        return [image if coil is None else coil.combine(image) for image, coil in zip(images, self._coils, strict=True)]
+        one = [image if coil is None else coil.combine(image) for image, coil in zip(images, self._coils, strict=True)]
+        if self._fat is None:
+            return one
+        hz_per_c = 1.0 / (2.0 * math.pi * self.settings.echo_time_s * self.settings.degrees_per_radian())
+        return list(self._fat.water(one, drift_plane(self._drift, one[0].shape) * hz_per_c))
+        if self.settings.fat != "ignore":
+            combined = self._without_fat(combined)
 
     def _require_tissue(self) -> NDArray[np.bool_]:
         assert self.tissue is not None, "the reference is not complete"
@@ -206,6 +216,19 @@ class ThermometryPipeline:
         if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
             return self._nothing(time_s, fault)
         trusted = self._trust.judge(given, found)
+    def _without_fat(self, combined: list[list[Complex]]) -> list[list[Complex]]:
+        """Mask the fat; with the model, take it out of the reference frames, and from now on out of every frame."""
+        assert self.tissue is not None
+        settings = self.settings
+        means = [np.mean(echo, axis=0) for echo in zip(*combined, strict=True)]
+        found = separate(means, settings.echo_times_s, settings.field_t, phase_sign=settings.phase_sign)
+        self.fat_mask = found.mask(settings.fat_share)
+        self.tissue = self.tissue & ~self.fat_mask
+        if settings.fat == "mask":
+            return combined
+        self._fat = FatSubtraction(found, settings.echo_times_s, settings.field_t, settings.phase_sign)
+        return [list(self._fat.water(images)) for images in combined]
+
         fault = result_fault(self.settings, found, self._require_tissue())
         track, last_c = trusted.track_c, trusted.before_c
         if found.lost:  # a voxel that comes back is unwrapped towards what it was
@@ -275,8 +298,9 @@ class ThermometryPipeline:
 
     def _prepare(self, reference: Complex, echo: int) -> Complex:
         """The reference without excluded tissue, turned by the residual heat that a re-zero carries."""
-        if self.excluded is not None:
-            reference = np.where(self.excluded, np.complex64(0.0), reference)
+        for hidden in (self.excluded, self.fat_mask):
+            if hidden is not None:
+                reference = np.where(hidden, np.complex64(0.0), reference)
         if self._residual_c is not None:
             turned = np.exp(-1j * self._residual_c / self.settings.degrees_per_radian(echo))
             reference = (reference * turned).astype(np.complex64)

@@ -37,6 +37,8 @@ class ThermometrySettings:
     fastest_c_per_s: float = 10.0  # a step beyond what this allows and 8 sigma ends a voxel's track
     max_gap_s: float = 5.0
     missed_frames_max: int = 3
+    fat: str = "ignore"  # "mask": no temperature in fat; "model": fat taken out of every echo; both need three echoes
+    fat_share: float = 0.5  # of a voxel's signal, from which it counts as fat
     slow_frame_s: float = 2.0
     fast_heating_c_per_s: float = 0.5
 
@@ -56,6 +58,9 @@ class ThermometrySettings:
             ("sigma_dose_c", 0.0 < self.sigma_dose_c <= self.sigma_display_c, "above 0, at most sigma_display_c"),
             ("mask_fraction", 0.0 < self.mask_fraction < 1.0, "between 0 and 1"),
             ("noise", self.noise is None or self.noise > 0.0, "above 0, or None to measure it"),
+            ("fat", self.fat in ("ignore", "mask", "model"), "ignore, mask or model"),
+            ("fat", self.fat == "ignore" or len(self.echo_times_s) >= 3, "ignore, or at least three echoes"),
+            ("fat_share", 0.0 < self.fat_share <= 1.0, "above 0, at most 1"),
             ("max_gap_s", self.max_gap_s > 0.0, "above 0 s"),
         )
         faults += [f"{name} is {getattr(self, name)!r}; needed: {need}" for name, right, need in rules if not right]
