@@ -78,7 +78,7 @@ def priorities(browser: Browser) -> None:
                 page.wait_for_timeout(500)
             save(page, "no-alarm")
             raised = {
-                "low": "fact bad_messages tracker 40",
+                "low": "fact bad_messages tracker 1",
                 "medium": "fact clock_step_ms clock 250",
                 "high": "fact stop_unconfirmed_ms Therapy 900",
             }

@@ -153,3 +153,29 @@ def until(page: Page, expression: str, seconds: float = 5.0) -> Any:
             return answer
         time.sleep(0.02)
     raise AssertionError(f"not reached in {seconds} s: {expression}")
+
+
+def step(page: Page, name: str) -> None:
+    """Go to a step."""
+    page.locator("nav button", has_text=re.compile(f"^{name}")).click()
+
+
+def silence(page: Page, stage: Stage) -> None:
+    """Acknowledge and reset everything, so that the next test begins quiet."""
+    stage.say("free")
+    for _ in range(60):
+        page.keyboard.press("a")
+        page.wait_for_timeout(120)
+        quiet = page.evaluate(
+            """() => { const row = [...document.querySelectorAll('footer button')];
+            const reset = row.find((b) => b.textContent === 'RESET' && !b.disabled);
+            if (reset) reset.click();
+            return !reset && !document.querySelector('.alarm'); }"""
+        )
+        if quiet:
+            return
+
+
+def ask(page: Page, message: dict[str, Any]) -> Any:
+    """A question of the page's own link, and its answer."""
+    return page.evaluate("(m) => import('/static/app/link.js').then((l) => l.ask(m))", message)

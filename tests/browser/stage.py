@@ -1,7 +1,10 @@
 """The real service on the simulated room, as a subprocess that a test can disturb.
 
 Reads lines from stdin: `fact NAME SUBJECT VALUE` holds a fact at a value whenever the service
-measures it, `free` lets all facts go. Prints `console: ADDRESS`, then one JSON line a second.
+measures it, `free` lets all facts go, `disk SECONDS` makes the record as slow. Prints
+`console: ADDRESS`, then a JSON line four times a second. From the environment: STAGE_OPERATOR keeps
+the scenario's operator, STAGE_LIMITS (JSON) sets limits, STAGE_TICKET_S the life of a ticket,
+STAGE_CAMERA adds a room camera.
 """
 
 import asyncio
@@ -9,17 +12,23 @@ import json
 import os
 import sys
 from collections import Counter
+from functools import partial
 from typing import Any
 
+import msgspec
+import numpy as np
+import psutil
 import uvloop
 
-from guidance.console import serve_console
+from devices.messages import Image
+from guidance.console import desk, serve_console
 from guidance.demo import SimulatedRoom, choose_addresses
-from guidance.events import Act
+from guidance.events import Act, Arrival
 from guidance.load import config_file, load_room
 from guidance.safety.facts import Fact
 from guidance.service.serve import with_addresses
 from guidance.service.session import Session
+from guidance.settings import Stream
 
 
 def hold_facts(facts: Any) -> dict[tuple[str, str], float]:
@@ -41,7 +50,9 @@ async def obey(session: Session, held: dict[tuple[str, str], float]) -> None:
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while line := (await reader.readline()).decode().split():
-        if line[0] == "fact":
+        if line[0] == "disk":
+            session.room.kept = partial(asyncio.sleep, float(line[1]))  # type: ignore[method-assign]
+        elif line[0] == "fact":
             held[line[1], line[2]] = float(line[3])
             facts.set(line[1], line[2], Fact(float(line[3]), session.clock.now_ns()))
         else:
@@ -50,6 +61,25 @@ async def obey(session: Session, held: dict[tuple[str, str], float]) -> None:
             for name, subject in freed:
                 facts.set(name, subject, Fact(0.0, session.clock.now_ns()))
     session.end()
+
+
+CAMERA = Stream(name="Camera", link="ultrasound", kind="video", period_ms=200.0)
+
+
+async def film(session: Session) -> None:
+    """A picture of the room five times a second: a bright disc that wanders over dark red."""
+    column, row = np.meshgrid(np.arange(320), np.arange(240))
+    while True:
+        now_ns = session.clock.now_ns()
+        pixels = np.zeros((1, 240, 320, 3), np.uint8)
+        pixels[0, ..., 0] = 120
+        pixels[0, (column - 60 - now_ns // 10**7 % 200) ** 2 + (row - 120) ** 2 < 900] = 255
+        image = Image(
+            name="Camera", pixels=pixels, frame="Camera", frame_from_image_mm=np.eye(4),
+            device_time_ns=now_ns, receive_time_ns=now_ns,
+        )  # fmt: skip
+        session.room.handle(Arrival(now_ns=now_ns, link="ultrasound", message=image))
+        await asyncio.sleep(0.2)
 
 
 async def tell(session: Session, acts: Counter[str]) -> None:
@@ -61,6 +91,9 @@ async def tell(session: Session, acts: Counter[str]) -> None:
             "phase": session.core.treatment.phase.value,
             "device": {name: values.get("state") for name, values in readings.items()},
             "acts": dict(acts),
+            "power_w": session.core.treatment.shown().get("power_w"),
+            "points": sorted(session.core.places.points),
+            "memory_mb": psutil.Process().memory_info().rss / 2**20,
             "shows_alarms": session.core.consoles.live(session.clock.now_ns()),
             "p99_loop_ms": session.room.meter.loop_late.percentile_ms(0.99),
         }
@@ -71,6 +104,11 @@ async def main(procedure: str, seconds: float) -> None:
     """One session."""
     settings, plan, limits = load_room(config_file("procedures", procedure))
     settings = settings.model_copy(update={"recording": settings.recording.model_copy(update={"enabled": False})})
+    for name, value in json.loads(os.environ.get("STAGE_LIMITS", "{}")).items():
+        limits[name] = msgspec.structs.replace(limits[name], value=float(value))
+    desk.TICKET_NS = round(float(os.environ.get("STAGE_TICKET_S", "10")) * 1e9)
+    camera = bool(os.environ.get("STAGE_CAMERA"))
+    settings = settings.model_copy(update={"streams": (*settings.streams, *([CAMERA] if camera else []))})
     ours, theirs = choose_addresses(settings)
     acts = "" if os.environ.get("STAGE_OPERATOR") else ".quiet"
     simulated = SimulatedRoom(scenario(procedure, bool(acts)), 1, theirs)
@@ -82,11 +120,12 @@ async def main(procedure: str, seconds: float) -> None:
             held = hold_facts(session.core.scene.facts)
             acts: Counter[str] = Counter()
             session.room.watchers.append(lambda event, _: acts.update([event.verb] if isinstance(event, Act) else []))
+            filming = asyncio.create_task(film(session)) if camera else None
             await session.all_live()
             print(f"console: {address}", flush=True)
             work = [asyncio.create_task(obey(session, held)), asyncio.create_task(tell(session, acts))]
             await session.run(seconds)
-            for task in work:
+            for task in (*work, *([filming] if filming else [])):
                 task.cancel()
     finally:
         await simulated.stop()

@@ -16,32 +16,13 @@ import psutil
 import pytest
 from playwright.sync_api import Page
 
-from tests.browser.conftest import ROOT, Stage, live, take_control, until
+from tests.browser.conftest import ROOT, Stage, live, silence, step, take_control, until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 Open = Callable[..., Page]
 GUARD = "intercostal-muscle"
 GRAMMAR = re.compile(r"^.+ (-?\d+(\.\d+)?) .*\(limit -?\d+(\.\d+)?\)since \d\d:\d\d:\d\d$")
 SIZES = {"720p": (1280, 720), "1080p": (1920, 1080), "4K": (3840, 2160)}
-
-
-def step(page: Page, name: str) -> None:
-    page.locator("nav button", has_text=re.compile(f"^{name}")).click()
-
-
-def silence(page: Page, stage: Stage) -> None:
-    """Acknowledge and reset everything, so that the next test begins quiet."""
-    stage.say("free")
-    page.wait_for_timeout(500)
-    for _ in range(20):
-        page.keyboard.press("a")
-        page.wait_for_timeout(200)
-        reset = page.get_by_role("button", name="RESET", exact=True)
-        if reset.count() and reset.is_enabled():
-            reset.click()
-            page.wait_for_timeout(300)
-        if page.locator(".alarm").count() == 0:
-            return
 
 
 def test_live_views_update_and_say_their_age(stage: Stage, open_page: Open) -> None:

@@ -6,6 +6,7 @@ import { sound } from "./sound.js";
 
 const ORDER = { high: 0, medium: 1, low: 2 };
 const PAUSE_S = 120;
+const LONG = 34; // characters that fit in one line beside the time
 let pausedFor = "";
 
 const TRIANGLE = (x) => `M${x} 30L${x + 14} 4L${x + 28} 30Z`;
@@ -33,10 +34,10 @@ function Banner({ alarm }) {
     <span class="edge"></span>
     <div><div class="shape"><${Shape} priority=${alarm.priority} /></div><div class="word">${word(alarm)}</div></div>
     <div class="lines">
-      <div class="line1 ${text.length > 40 ? "long" : ""}">
-        <span class="text">${text}</span><span class="since">since ${clock(nsToMs(alarm.first_ns))}</span>
+      <div class="line1 ${text.length > LONG ? "long" : ""}">
+        <span class="text">${text}</span> <span class="since">since ${clock(nsToMs(alarm.first_ns))}</span>
       </div>
-      <div class="line2">Done: ${alarm.done}${status(alarm) && ` - ${status(alarm)}`}. <b>Do: ${alarm.advice}.</b>${store.state.calling && ` Nobody answered: ${store.state.calling} is called.`}</div>
+      <div class="line2"><span class="done">${store.state.calling && html`<b>Nobody answered: ${store.state.calling} is called. </b>`}Done: ${alarm.done}${status(alarm) && ` - ${status(alarm)}`}.</span> <b class="do">Do: ${alarm.advice}.</b></div>
     </div>
   </div>`;
 }

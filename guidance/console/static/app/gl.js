@@ -69,6 +69,7 @@ function program(gl) {
   return made;
 }
 
+const NO_COLOURS = Array.from({ length: 256 }, () => [0, 0, 0]);
 const kindOf = (look) => (look.label ? 2 : look.log ? 1 : look.cold ? 3 : 0);
 
 export class GlPlane {
@@ -139,8 +140,8 @@ export class GlPlane {
     this.volume(2, "sigma", sigma || magnitude, frame);
     gl.uniform1i(this.uniform("has_over"), look ? 1 : 0);
     gl.uniform1i(this.uniform("has_sigma"), sigma ? 1 : 0);
+    this.colours(3, look ? look.rgb : NO_COLOURS); // always bound: samplers of two kinds may not share a unit
     if (look) {
-      this.colours(3, look.rgb);
       gl.uniform2f(this.uniform("scale"), look.layer.scale, look.layer.offset);
       gl.uniform3f(this.uniform("ends"), look.low, look.high, look.from);
       gl.uniform1i(this.uniform("kind"), kindOf(look));

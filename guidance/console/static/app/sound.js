@@ -1,7 +1,7 @@
 // Alarm tones: pulses of six harmonics, their patterns by priority, and the proof that they ran.
-const NOTE = { C: 262, D: 294, E: 330, F: 349, G: 392 };
+export const NOTE = { C: 262, D: 294, E: 330, F: 349, G: 392 };
 // notes, seconds of a pulse, seconds between the starts of two patterns
-const PATTERN = {
+export const PATTERN = {
   high: { notes: "CDE-FG..CDE-FG", pulse: 0.15, step: 0.19, every: 8 },
   medium: { notes: "CDE", pulse: 0.2, step: 0.26, every: 20 },
   low: { notes: "EC", pulse: 0.2, step: 0.26, every: 60 },
@@ -22,6 +22,7 @@ function start() {
   context = new AudioContext();
   analyser = context.createAnalyser();
   analyser.fftSize = 2048;
+  analyser.smoothingTimeConstant = 0;
   master = context.createGain();
   master.connect(analyser);
   analyser.connect(context.destination);

@@ -82,7 +82,7 @@ export class Twin {
     const grey = frame.layers.magnitude.values;
     const over = look && look.layer.values;
     const table = look && overlayTable(look);
-    const sigma = look && frame.layers.sigma && frame.layers.sigma.values;
+    const sigma = look && !look.label && frame.layers.sigma && frame.layers.sigma.values;
     const sigmaRaw = sigma ? sigmaLimit / frame.layers.sigma.scale : 0;
     const level = levels(`${low}:${high}`, 65536, low, high);
     const body = low + (high - low) * 0.08; // what is darker is air: no hatch there

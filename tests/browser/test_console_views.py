@@ -1,0 +1,266 @@
+"""Pictures: WebGL2 and its 2-D twin pixel by pixel, layers, strips, video, graphs, large screens, colour vision."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, Page
+from scipy import ndimage
+
+from tests.browser.conftest import Stage, ask, live, silence, step, take_control, until
+
+pytestmark = [pytest.mark.peers, pytest.mark.slow]
+Open = Callable[..., Page]
+GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+STORE = "import('/static/app/store.js').then(({ store }) => %s)"
+SYNTHETIC = """async ({ layer, extra, opacity }) => {
+  const { GlPlane } = await import('/static/app/gl.js');
+  const { Twin } = await import('/static/app/twin.js');
+  const { plane, invert } = await import('/static/app/geometry.js');
+  const shape = [6, 40, 48];
+  const cells = shape[0] * shape[1] * shape[2];
+  const fill = (Type, value) => Type.from({ length: cells }, (_, n) => (
+    value(n % 48, Math.floor(n / 48) % 40, Math.floor(n / 1920))));
+  const layers = {};
+  const add = (name, scale, offset, value, Type = Uint16Array) => {
+    const type = Type === Uint8Array ? 'uint8' : 'uint16';
+    layers[name] = { name, type, scale, offset, missing: 65535, values: fill(Type, value) };
+  };
+  add('magnitude', 1, 0, (i, j, k) => 900 + 1200 * i + 37 * j + 3000 * (k % 2));
+  add('temperature', 0.01, -60, (i, j) => ((i + j) % 11 === 0 ? 65535 : 1500 + 250 * i + 30 * j));
+  add('sigma', 0.001, 0, (i, j) => 60 * j + 7 * i);
+  add('dose', 0.0002, -4, (i, j) => 14000 + 700 * j + 90 * i);
+  add('labels', 1, 0, (i, j) => (j > 20 ? i % 5 : 0), Uint8Array);
+  const ras = [[3, 0.4, 0, -70], [-0.3, 3.2, 0.2, -60], [0, 0.1, 9, -25], [0, 0, 0, 1]];
+  const frame = { seq: 1, shape, layers, imageFromRas: invert(ras) };
+  const rgb = Array.from({ length: 256 }, (_, n) => [n, (n * 7) % 256, 255 - n]);
+  const look = layer ? { layer: layers[layer], rgb, ...extra } : null;
+  const p = plane({ columns: [-0.8, 0.6, 0], rows: [0, 0, -1] }, [1.3, 2.1, 0.7], 0.61, 200, 150);
+  const drawn = (Drawer) => {
+    const canvas = document.createElement('canvas');
+    new Drawer(canvas).plane(frame, p, 1500, 52000, look, opacity, 1.5);
+    const copy = document.createElement('canvas');
+    Object.assign(copy, { width: canvas.width, height: canvas.height });
+    copy.getContext('2d').drawImage(canvas, 0, 0);
+    return [...copy.getContext('2d').getImageData(0, 0, 200, 150).data];
+  };
+  return [drawn(GlPlane), drawn(Twin)];
+}"""
+LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
+    "grey": ("", {}),
+    "warm": ("temperature", {"low": 37, "high": 60, "from": 39}),
+    "cold": ("temperature", {"low": -40, "high": 37, "from": 35, "cold": True}),
+    "dose": ("dose", {"low": 1, "high": 240, "from": 1, "log": True}),
+    "sigma": ("sigma", {"low": 0, "high": 2, "from": 0}),
+    "plan": ("labels", {"low": 0, "high": 255, "from": 1, "label": True}),
+}
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A room with a camera."""
+    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 600, STAGE_CAMERA="1")
+    yield one
+    one.end()
+
+
+@pytest.fixture
+def gl_page(stage: Stage, chromium: Path, browser: Browser) -> Iterator[Callable[[str], Page]]:
+    """Opens pages in a Chromium whose WebGL2 runs in software."""
+    one = browser.browser_type.launch(executable_path=str(chromium), args=GL)
+    faults: list[str] = []
+
+    def opened(path: str) -> Page:
+        page = one.new_page(viewport={"width": 1280, "height": 720})
+        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        page.goto(stage.plain_address + path)
+        live(page)
+        return page
+
+    yield opened
+    one.close()
+    assert not faults, faults
+
+
+def test_webgl_draws_what_its_twin_draws(gl_page: Callable[[str], Page]) -> None:
+    page = gl_page("?renderer=gl")
+    for name, (layer, extra) in LOOKS.items():
+        given = {"layer": layer, "extra": extra, "opacity": 0.65}
+        ours, twin = (np.array(row, np.int16).reshape(150, 200, 4) for row in page.evaluate(SYNTHETIC, given))
+        away = np.abs(ours - twin).max(axis=-1)
+        assert twin[..., :3].max() > 100 and (twin[..., :3].max(axis=-1) == 0).any(), name
+        print(name, "pixels that differ by more than two levels:", int((away > 2).sum()), "of", away.size)
+        assert (away > 2).mean() < 0.002, name  # voxels' edges, in single and in double precision
+    used = "import('/static/app/views.js').then(({ panes }) => panes.get('axial').drawer.constructor.name)"
+    assert page.evaluate(used) == "GlPlane"
+    picture = page.locator("[data-view=coronal]").screenshot()
+    assert np.asarray(Image.open(io.BytesIO(picture)).convert("L")).std() > 20, "the view is empty"
+
+
+def test_software_rendering_takes_the_twin(stage: Stage, gl_page: Callable[[str], Page]) -> None:
+    page = gl_page("")
+    used = "import('/static/app/views.js').then(({ panes }) => panes.get('axial').drawer.constructor.name)"
+    assert page.evaluate(used) == "Twin"
+
+
+def colours(page: Page, view: str, canvas: str, rgb: tuple[int, int, int]) -> int:
+    """Pixels of a colour on one canvas of a view."""
+    return int(
+        page.evaluate(
+            """([view, canvas, rgb]) => { const c = document.querySelector(`[data-view=${view}] canvas.${canvas}`);
+            const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;
+            for (let i = 0; i < d.length; i += 4) {
+              if (d[i + 3] > 200 && rgb.every((v, k) => Math.abs(d[i + k] - v) < 12)) n += 1; }
+            return n; }""",
+            [view, canvas, list(rgb)],
+        )
+    )
+
+
+def test_forecast_is_drawn_dotted_over_the_dose(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    until(page, STORE % "store.frames.has('forecast') && store.frames.has('volume')", 20)
+    assert page.evaluate(STORE % "Object.keys(store.frames.get('forecast').layers)") == ["dose", "forecast"] or until(
+        page, STORE % "'forecast' in store.frames.get('forecast').layers", 10
+    )
+    assert colours(page, "coronal", "vectors", (0xE6, 0xB3, 0xFF)) == 0, "nothing is heated yet"
+    page.evaluate(
+        """async () => { const { store } = await import('/static/app/store.js');
+        const { panes } = await import('/static/app/views.js');
+        const frame = store.frames.get('forecast');
+        const [s, r, c] = frame.shape;
+        const grow = (half) => Uint16Array.from({ length: s * r * c }, (_, n) => {
+          const [i, j] = [n % c, Math.floor(n / c) % r];
+          return Math.abs(i - c / 2) < half && Math.abs(j - r / 2) < half ? 40000 : 1; });
+        frame.layers.dose.values = grow(2);
+        frame.layers.forecast = { ...frame.layers.dose, name: 'forecast', values: grow(5) };
+        frame.seq += 1000;
+        store.frames.set('forecast', frame);
+        panes.get('coronal').draw(); }"""
+    )
+    dotted = colours(page, "coronal", "vectors", (0xE6, 0xB3, 0xFF))
+    assert dotted > 30, "no forecast"
+    assert colours(page, "coronal", "vectors", (0xFF, 0xFF, 0xFF)) > 30, "no 240 CEM43 line"
+
+
+def test_plan_layer_fills_the_structures_and_names_them(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    until(page, STORE % "store.frames.has('labels') && store.frames.has('volume')", 20)
+    for _ in range(3):
+        page.get_by_role("button", name="overlay layer").click()
+    assert page.get_by_role("button", name="overlay layer").inner_text().split() == ["layer", "plan"]
+    page.wait_for_timeout(300)
+    assert "tumour" in page.locator("[data-view=axial] .readout").inner_text()
+    inside = page.evaluate(
+        """() => { const c = document.querySelector('[data-view=coronal] canvas.raw');
+        return [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data]; }"""
+    )
+    assert inside[1] > inside[0] + 20 and inside[1] > inside[2], f"the target is not green: {inside}"
+
+
+def test_targeting_has_strips_along_the_trajectory_and_a_bullseye(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    step(page, "Target")
+    for view, title in (("inplane", "IN-PLANE"), ("perp", "PERP")):
+        assert page.locator(f"[data-view={view}] .top").inner_text().startswith(title)
+        until(page, STORE % f"store.outlines && (store.outlines.views['{view}'] || []).length > 1", 5)
+        letters = "".join(page.locator(f"[data-view={view}] .letter").all_inner_texts())
+        assert letters[0] != letters[1] and letters[2] != letters[3] and set(letters) <= set("RLAPSI")
+    ring = page.locator(".bull polygon").get_attribute("points")
+    assert ring and len(ring.split()) == 36
+    word = page.locator("#aim").inner_text()
+    values = page.evaluate(STORE % "store.state.tools.Needle.values")
+    way = page.evaluate(STORE % "store.welcome.plan.trajectories[0]")
+    inside = values["lateral_mm"] + 2 * values["sigma_mm"] <= way["corridor_mm"]
+    assert word in ("ON TARGET", "HOLD") and (inside or word == "HOLD")
+    wrong = {"kind": "look", "at": [0, 0, 0], "planes": {"x": {"columns": [1, 0, 0], "rows": [1, 0, 0]}}}
+    assert ask(page, wrong) is None, "planes that are no planes must not be answered"
+
+
+def test_video_is_jpeg_and_only_to_look_at(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    page.keyboard.press("v")
+    camera = page.locator("[data-view=Camera]")
+    camera.wait_for()
+    assert "JPEG" in camera.locator(".top").inner_text()
+    assert page.evaluate(STORE % "store.frames.get('Camera').layers.jpeg.type") == "jpeg"
+    before = page.evaluate(STORE % "store.crosshair")
+    camera.click()
+    assert page.evaluate(STORE % "store.crosshair") == before, "a point in a picture that has no place"
+    until(page, "document.querySelector('[data-view=Camera] .readout').textContent.includes('no measure')")
+    page.wait_for_timeout(300)
+    corner = """() => { const c = document.querySelector('[data-view=Camera] canvas.raw');
+        return [...c.getContext('2d').getImageData(5, 5, 1, 1).data]; }"""
+    got = page.evaluate(corner)
+    assert got[0] > 90 and got[1] < 40, got
+    page.keyboard.press("v")
+    page.locator("[data-view=Ultrasound]").wait_for()
+
+
+def test_graphs_of_everything_can_be_chosen(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    until(page, STORE % "store.history.length > 3", 20)
+    lower = page.locator(".flip .graph")
+    seen = set()
+    for _ in range(5):
+        seen.add(str(lower.get_attribute("aria-label")).split(",")[0])
+        page.keyboard.press("g")
+        page.wait_for_timeout(120)
+    assert seen == {f"graph of {name}" for name in ("beam", "dose", "T mean", "latency", "age")}
+    keys = page.evaluate(STORE % "Object.keys(store.history[store.history.length - 1])")
+    wanted = {"tumour.max_c", "tumour.mean_c", "tumour.dose", "power_w", "confirmed_w", "latency.pose", "age.MR"}
+    assert wanted <= set(keys), wanted - set(keys)
+    assert any(key.startswith("latency.") and key != "latency.pose" for key in keys), "no picture's way to the screen"
+
+
+def test_large_screens_have_three_columns_and_an_open_list(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address, {"width": 2560, "height": 1440})
+    live(page)
+    widths = [page.locator(place).bounding_box() for place in ("main > .views", "main > aside", "main > .alarm-list")]
+    shares = [round(100 * box["width"] / 2560) for box in widths if box]
+    assert shares == [50, 28, 22]
+    until(page, STORE % "store.history.length > 3", 20)
+    assert page.locator(".graph").count() >= 6
+    assert page.locator("main > .alarm-list").get_attribute("role") == "region"
+
+
+def silhouettes(page: Page) -> int:
+    """How many separate figures the shape of the highest alarm has, in shades of grey."""
+    picture = Image.open(io.BytesIO(page.locator(".alarm .shape svg").screenshot())).convert("L")
+    grey = np.asarray(picture, np.int16)
+    figure = np.abs(grey - int(np.median(grey[:2]))) > 60
+    _, count = ndimage.label(ndimage.binary_opening(figure, iterations=1))
+    return int(count)
+
+
+def test_priorities_are_told_by_shape_without_colour(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address, reduced_motion="reduce")
+    live(page)
+    take_control(page)
+    silence(page, stage)
+    raised = {
+        "low": ("fact bad_messages tracker 1", 1),
+        "medium": ("fact clock_step_ms clock 250", 2),
+        "high": ("fact stop_unconfirmed_ms Therapy 900", 3),
+    }
+    session = page.context.new_cdp_session(page)
+    for priority, (line, figures) in raised.items():
+        stage.say(line)
+        page.locator(f".alarm.{priority}").wait_for(timeout=8000)
+        word = page.locator(".alarm .word").inner_text()
+        assert word.split()[0] == priority.upper()
+        for vision in ("none", "achromatopsia", "deuteranopia", "protanopia", "tritanopia"):
+            session.send("Emulation.setEmulatedVisionDeficiency", {"type": vision})
+            assert silhouettes(page) == figures, (priority, vision)
+    session.send("Emulation.setEmulatedVisionDeficiency", {"type": "none"})
+    silence(page, stage)
