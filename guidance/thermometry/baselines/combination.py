@@ -130,13 +130,14 @@ def foretell(basis, solution, mean, index, out):  # type: ignore[no-untyped-def]
     return turn
 
 
-@njit(types.float64(_IN, _IN, _IN, _IN), **OPTIONS)
-def excess(measured, turn, variance, say):  # type: ignore[no-untyped-def]
-    """Mean of (measured - turn)^2 / `variance`, weighted by `say`; 1 where nothing is known."""
-    total, weight = 0.0, 0.0
+@njit(types.float64(_IN, _IN, _IN, _IN, types.float64), **OPTIONS)
+def misfit(measured, turn, variance, say, least):  # type: ignore[no-untyped-def]
+    """Mean square (rad^2) of measured - turn beyond the thermal `variance`, at least the share `least` of that."""
+    beyond, thermal = 0.0, 0.0
     for j in range(turn.size):
         rest = measured[j] - turn[j]
         if rest == rest:
-            total += say[j] * rest * rest / variance[j]
-            weight += say[j]
-    return total / weight if weight > 0.0 else 1.0
+            beyond += say[j] * (rest * rest - variance[j])
+            thermal += say[j] * variance[j]
+    weight = np.sum(say)
+    return max(beyond, least * thermal) / weight if weight > 0.0 else 0.0

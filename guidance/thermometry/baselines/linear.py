@@ -2,9 +2,9 @@
 
 Per slice: the phases of the library's frames about their mean (or their principal components), an offset and, for
 the hybrid, a plane. Ridge with the library's own spread as prior, so that all frames may be used; reweighted
-against outliers. The hybrid also gives voxels near the heat more say, because the field there is what must be told,
-and knows its own error: every library frame is predicted from the others, and what remains is the model's
-standard deviation.
+against outliers. The hybrid also gives voxels near the heat more say, because the field there is what must be told.
+The model knows its own error: frames of the library are predicted from the others just as a heated frame will be,
+outside of the heat only, and what remains, in the heated region too, is its variance.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from guidance.thermometry.baselines.combination import excess, fit, foretell, phases
+from guidance.thermometry.baselines.combination import fit, foretell, misfit, phases
 from guidance.thermometry.baselines.face import Complex, Estimate, Mask
 from guidance.thermometry.kernel import flat
 from guidance.thermometry.noise import measure_noise
@@ -22,8 +22,10 @@ Line = NDArray[np.float32]
 Index = NDArray[np.int64]
 ITERATIONS = 6
 NEAR_MAX, FAR_MAX = 1500, 1000  # voxels of a slice that are fitted: those with most say, and a sample of the rest
-SMOOTH_VOXELS = 2.0
+SMOOTH_VOXELS = 1.5
 LEFT_OUT_MIN = 8  # a long library need not leave out every frame once to know its own error
+LEAST_MISFIT = 1.0  # of the thermal variance: below this the surroundings do not tell one frame from another
+NOISY = 10.0  # times the usual thermal variance: such voxels tell nothing of the model
 FREE = 1e-6  # prior of offset and plane: none
 NO_SIGNAL = np.float32(1e6)  # rad^2
 
@@ -60,7 +62,7 @@ class _Sample:
     taken: Index
     design: NDArray[np.float32]
     say: Line
-    near: Line  # say of every voxel, by its distance to the heat alone; 0 where not fitted
+    told: Line  # say of every voxel on how well the model holds, by nearness and signal; 0 where not fitted
 
 
 def _learn(frames: Complex, index: Index, noise: float, how: Fitting) -> _Library:
@@ -95,7 +97,20 @@ def _choose(known: _Library, fitted: NDArray[np.bool_], near: Line, own: Line) -
     taken = np.concatenate((np.sort(most), far[::stride]))
     chosen = say[taken]
     chosen[NEAR_MAX:] *= stride
-    return _Sample(taken, np.ascontiguousarray(known.basis[:, taken]), chosen, np.where(fitted, near, np.float32(0.0)))
+    usual = np.median(known.variance[fitted]) if fitted.any() else np.float32(1.0)
+    told = np.where(fitted, near * (usual / (usual + known.variance)) ** 2, np.float32(0.0))
+    return _Sample(taken, np.ascontiguousarray(known.basis[:, taken]), chosen, told)
+
+
+def _smoothed(values: Line, say: Line, index: Index, shape: tuple[int, ...]) -> Line:
+    """Local means, by `say`, of the values at `index` of a slice."""
+    sums = []
+    for line in (values * say, say):
+        plane = np.zeros(shape)
+        plane.reshape(-1)[index] = line
+        sums.append(ndimage.gaussian_filter(plane, SMOOTH_VOXELS).ravel()[index])
+    mean: Line = (sums[0] / np.maximum(sums[1], 1e-12)).astype(np.float32)
+    return mean
 
 
 class LinearBaseline:
@@ -107,10 +122,9 @@ class LinearBaseline:
         self.how = how
         self._frames: list[Complex] = []
         self._slices: list[_Library] = []
-        self._own: list[Line] = []  # variance of the model itself, rad^2, per slice at its voxels
-        self._voxels: Mask | None = None
+        self._own: list[Line] = []  # variance of the model itself as a share of the misfit, per slice at its voxels
         self._samples: list[_Sample] = []
-        self._samples_for: tuple[Mask, Mask] | None = None
+        self._masks: tuple[Mask, Mask] | None = None
 
     def learn(self, image: Complex) -> None:
         """Adds the frame to the library; the model is made anew at the next estimate."""
@@ -131,7 +145,7 @@ class LinearBaseline:
             phases(flat(plane, np.complex64).view(np.float32), known.mean, known.index, measured)
             turn = self._turn(known, sample, measured, pairs)
             # States that the library has not seen show in the surroundings first.
-            beyond = max(excess(measured, turn, share * known.variance + own, sample.near), 1.0)
+            beyond = misfit(measured, turn, share * known.variance, sample.told, LEAST_MISFIT)
             spread.reshape(-1)[known.index] = np.sqrt(own * np.float32(beyond))
         return Estimate(answer, float(len(self._frames)), model)
 
@@ -142,53 +156,51 @@ class LinearBaseline:
         return turn
 
     def _is_for(self, fit: Mask, heated: Mask) -> bool:
-        """Whether the samples are for these masks; new ones are chosen if only the border between them moved."""
-        if self._samples_for is None or self._voxels is None:
+        """Whether the model is for these masks."""
+        if self._masks is None:
             return False
-        old = self._samples_for
-        if (fit is old[0] and heated is old[1]) or (np.array_equal(fit, old[0]) and np.array_equal(heated, old[1])):
+        was_fit, was_heated = self._masks
+        if fit is was_fit and heated is was_heated:
             return True
-        if not np.array_equal(fit | heated, self._voxels):
-            return False
-        self._sample(fit, heated)
-        return True
+        return np.array_equal(fit, was_fit) and np.array_equal(heated, was_heated)
 
     def _prepare(self, fit: Mask, heated: Mask) -> None:
         stack = np.stack(self._frames, axis=1)
         noise = measure_noise(self._frames)
-        self._voxels = fit | heated
-        places = [np.flatnonzero(plane) for plane in self._voxels]
-        self._slices = [_learn(frames, index, noise, self.how) for frames, index in zip(stack, places, strict=True)]
-        self._own = [
-            self._own_variance(frames, index, inside, noise)
-            for frames, index, inside in zip(stack, places, fit, strict=True)
-        ]
-        self._sample(fit, heated)
+        self._slices, self._own, self._samples, self._masks = [], [], [], (fit, heated)
+        for frames, inside, hot, near in zip(stack, fit, heated, self._nearness(heated), strict=True):
+            index = np.flatnonzero(inside | hot)
+            fitted, say = inside.ravel()[index], near.ravel()[index]
+            known = _learn(frames, index, noise, self.how)
+            own, usual = self._own_share(frames, known, fitted, say, noise)
+            self._slices.append(known)
+            self._own.append(own)
+            self._samples.append(_choose(known, fitted, say, own * np.float32(usual)))
 
-    def _sample(self, fit: Mask, heated: Mask) -> None:
-        near = self._nearness(heated)
-        self._samples = [
-            _choose(known, inside.ravel()[known.index], say.ravel()[known.index], own)
-            for known, inside, say, own in zip(self._slices, fit, near, self._own, strict=True)
-        ]
-        self._samples_for = (fit, heated)
+    def _own_share(
+        self, frames: Complex, whole: _Library, fitted: NDArray[np.bool_], near: Line, noise: float
+    ) -> tuple[Line, float]:
+        """Variance that remains when frames are predicted from the others, less thermal noise, at every voxel.
 
-    def _own_variance(self, frames: Complex, index: Index, fit: Mask, noise: float) -> Line:
-        """Variance (rad^2) that remains when each frame is predicted from the others, less thermal noise."""
-        total, inside = np.zeros(fit.size), fit.ravel()[index]
-        measured, spare = np.empty(index.size, np.float32), np.empty(2 * fit.size, np.float32)
+        As a share of the misfit (rad^2) in the surroundings of the same frame; and the mean of those misfits.
+        """
+        index, shape = whole.index, frames.shape[1:]
+        measured, spare = np.empty(index.size, np.float32), np.empty_like(whole.mean)
+        nothing, total, usual = np.zeros(index.size, np.float32), np.zeros(index.size, np.float32), 0.0
         chosen = range(0, len(frames), max(1, len(frames) // LEFT_OUT_MIN))
-        nothing = np.zeros(index.size, np.float32)
         for left_out in chosen:
             known = _learn(np.delete(frames, left_out, axis=0), index, noise, self.how)
             phases(flat(frames[left_out], np.complex64).view(np.float32), known.mean, index, measured)
-            turn = self._turn(known, _choose(known, inside, nothing + 1, nothing), measured, spare)
-            rest = np.nan_to_num(measured - turn) ** 2 - np.float32(1.0 + 1.0 / (len(frames) - 1)) * known.variance
-            total[index] += np.where(inside, rest, 0.0) / len(chosen)
-        filled = ndimage.gaussian_filter(total.reshape(fit.shape), SMOOTH_VOXELS)
-        share = np.maximum(ndimage.gaussian_filter(fit.astype(np.float64), SMOOTH_VOXELS), 0.05)
-        kept: Line = np.maximum(filled / share, 0.0).ravel()[index].astype(np.float32)
-        return kept
+            sample = _choose(known, fitted, near, nothing)
+            turn = self._turn(known, sample, measured, spare)
+            thermal = np.float32(1.0 + 1.0 / (len(frames) - 1)) * known.variance
+            beyond = misfit(measured, turn, thermal, sample.told, LEAST_MISFIT)
+            usual += beyond / len(chosen)
+            if beyond > 0.0:
+                total += (np.nan_to_num(measured - turn) ** 2 - thermal) / np.float32(beyond * len(chosen))
+        usually = np.median(whole.variance[fitted]) if fitted.any() else np.float32(1.0)
+        trusted = (whole.variance < NOISY * usually).astype(np.float32)
+        return np.maximum(_smoothed(total, trusted, index, shape), np.float32(0.0)), usual
 
     def _nearness(self, heated: Mask) -> NDArray[np.float32]:
         near = np.ones(heated.shape, np.float32)
