@@ -117,7 +117,13 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         flags = f"worst {s.worst_c:.1f}, beyond 1 degC flagged {s.caught:.0%} (others {s.false:.0%})"
         for name, value, limit in (("median", s.median_c, LIMITS_C[0]), ("90th percentile", s.p90_c, LIMITS_C[1])):
             held = value <= limit or method != BEST
-            row = {"name": f"{method}, {name}, degC", "size": "discs", "ours_ms": None, "peer": flags, "peer_ms": None}
+            row: dict[str, Any] = {
+                "name": f"{method}, {name}, degC",
+                "size": "discs",
+                "ours_ms": None,
+                "peer": flags,
+                "peer_ms": None,
+            }
             table.append(row | {"ratio": value, "limit": limit if method == BEST else None, "ok": held})
     return table
 
