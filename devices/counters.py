@@ -31,15 +31,15 @@ class StreamCounters:
         """Count a message and follow its period: jitter is the smoothed distance from the smoothed period."""
         self.received += 1
         self.bytes += size
-        if self.last_receive_ns:
-            period = receive_time_ns - self.last_receive_ns
-            if self.period_ns:
-                off = period - self.period_ns
-                self.jitter_ns += (abs(off) - self.jitter_ns) // _SMOOTHING
-                self.period_ns += off // _SMOOTHING
+        last_ns, self.last_receive_ns = self.last_receive_ns, receive_time_ns
+        if last_ns:
+            smooth_ns = self.period_ns
+            if smooth_ns:
+                off_ns = receive_time_ns - last_ns - smooth_ns
+                self.jitter_ns += (abs(off_ns) - self.jitter_ns) // _SMOOTHING
+                self.period_ns = smooth_ns + off_ns // _SMOOTHING
             else:
-                self.period_ns = period
-        self.last_receive_ns = receive_time_ns
+                self.period_ns = receive_time_ns - last_ns
         if device_time_ns:
             self.age_ns = receive_time_ns - device_time_ns
 

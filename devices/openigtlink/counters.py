@@ -11,9 +11,7 @@ class PeerCounters:
     """Of one peer: totals, what it sends by device name, what it is sent by type and name."""
 
     received: int = 0
-    sent: int = 0
     bytes_in: int = 0
-    bytes_out: int = 0
     dropped: int = 0
     withheld: int = 0
     rejected: int = 0
@@ -24,8 +22,6 @@ class PeerCounters:
 
     def left(self, stream: str, size: int) -> None:
         """Count a packet that was handed to the socket."""
-        self.sent += 1
-        self.bytes_out += size
         counters = self.outgoing.get(stream) or _of(self.outgoing, stream)
         counters.sent += 1
         counters.bytes += size
@@ -71,9 +67,9 @@ class LinkCounters:
     def absorb(self, peer: PeerCounters) -> None:
         """Add what one peer counted."""
         self.received += peer.received
-        self.sent += peer.sent
+        self.sent += sum(stream.sent for stream in peer.outgoing.values())
         self.bytes_in += peer.bytes_in
-        self.bytes_out += peer.bytes_out
+        self.bytes_out += sum(stream.bytes for stream in peer.outgoing.values())
         self.dropped += peer.dropped
         self.withheld += peer.withheld
         self.rejected += peer.rejected

@@ -19,6 +19,7 @@ comes late. Queries are answered here, from what was sent last:
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
 from devices.clock import Clock
 from devices.counters import LinkRow
@@ -61,6 +62,10 @@ _NEWEST_ONLY = frozenset({Pose, GuidedPose, Image, Overlay, Metrics, Reading, Po
 _HOUSEKEEPING_S = 0.05
 _NUMBERED = (Pose, Image)
 _POSES = (Pose, GuidedPose)
+_WIRE_NAME: dict[type, Callable[[Any], str]] = {
+    GuidedPose: lambda message: f"{message.tool}ToRAS",
+    Overlay: lambda message: str(message.view),
+}
 _REPORT_S = 1.0
 _STOP_S = 0.3
 _MAX_STREAMS = 1024
@@ -200,22 +205,19 @@ class OpenIGTLinkLink:
         )
 
     def _remember(self, message: AnyMessage) -> None:
-        subject, name = SUBJECT.get(type(message)), message.name
-        if subject is None:
-            if isinstance(message, Alert):
-                subject = "ALERT"
-            elif isinstance(message, Unknown) and "_" not in message.type_name:
-                subject = message.type_name
-            else:
-                return
-        elif isinstance(message, GuidedPose):
-            name = f"{message.tool}ToRAS"
-        elif isinstance(message, Overlay):
-            name = message.view
-        key = (subject, name)
-        known = self._latest.pop(key, None)  # the newest stands last
-        if known is not None or len(self._latest) < _MAX_STREAMS:
-            self._latest[key] = message
+        kind = type(message)
+        if kind in SUBJECT:
+            key = (SUBJECT[kind], _WIRE_NAME[kind](message) if kind in _WIRE_NAME else message.name)
+        elif isinstance(message, Alert):
+            key = ("ALERT", message.name)
+        elif isinstance(message, Unknown) and "_" not in message.type_name:
+            key = (message.type_name, message.name)
+        else:
+            return
+        latest = self._latest
+        known = latest.pop(key, None)  # the newest stands last
+        if known is not None or len(latest) < _MAX_STREAMS:
+            latest[key] = message
 
     def _pack(self, message: AnyMessage, version: int) -> list[Packet] | LocalProtocolError:
         try:

@@ -128,13 +128,13 @@ def _pose(message: Pose, version: int) -> list[b.Wire]:
 def pose_bytes(message: Pose) -> bytes:
     """What `encode(*to_wire(message, 1))` gives, without the steps between: most of what a room says is poses."""
     name = message.name
-    _need_usable(message.quality, 1, name)
-    _need_short(name)
-    body = b.pack_columns(b.columns_from(message.fixed_from_moving))
-    return (
-        write_header(1, "TRANSFORM", name, timestamp_from_ns(message.device_time_ns), len(body), crc64.ecma_182(body))
-        + body
-    )
+    if message.quality is not Quality.OK:
+        _need_usable(message.quality, 1, name)
+    if len(name) > _NAME_BYTES:
+        _need_short(name)
+    body = b.pack_matrix(message.fixed_from_moving)
+    timestamp = timestamp_from_ns(message.device_time_ns) if message.device_time_ns else 0
+    return write_header(1, "TRANSFORM", name, timestamp, b.TRANSFORM_SIZE, crc64.ecma_182(body)) + body
 
 
 def _guided_pose(message: GuidedPose, version: int) -> list[b.Wire]:

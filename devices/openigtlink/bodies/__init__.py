@@ -20,6 +20,7 @@ from devices.openigtlink.bodies.geometry import (
 )
 from devices.openigtlink.bodies.images import ImageData
 from devices.openigtlink.bodies.poses import (
+    TRANSFORM_SIZE,
     PoseWire,
     Position,
     QuaternionElement,
@@ -30,6 +31,7 @@ from devices.openigtlink.bodies.poses import (
     columns_from,
     matrix_from,
     pack_columns,
+    pack_matrix,
     without_lost,
 )
 from devices.openigtlink.bodies.queries import ANSWER_TYPES, QUERY_TYPES, Answer, Query
@@ -67,10 +69,10 @@ BODIES: dict[str, type[Wire]] = {
 EMPTY_MEANS_EMPTY = frozenset({"TDATA", "QTDATA", "IMGMETA", "LBMETA", "VIDEOMETA", "POINT", "TRAJ", "CAPABILITY"})
 
 __all__ = [
-    "ANSWER_TYPES", "BODIES", "EMPTY_MEANS_EMPTY", "QUERY_TYPES", "Answer", "ArrayData", "Bind", "Capability",
-    "Child", "ColorTable", "CommandData", "ImageData", "ImageMeta", "ImageMetaElement", "LabelMeta",
+    "ANSWER_TYPES", "BODIES", "EMPTY_MEANS_EMPTY", "QUERY_TYPES", "TRANSFORM_SIZE", "Answer", "ArrayData", "Bind",
+    "Capability", "Child", "ColorTable", "CommandData", "ImageData", "ImageMeta", "ImageMetaElement", "LabelMeta",
     "LabelMetaElement", "NoData", "NotFiniteError", "Opaque", "Point", "PointElement", "PolyAttribute", "PolyData",
     "PoseWire", "Position", "QuaternionElement", "QuaternionTrackingData", "Query", "SensorData", "StatusData",
     "StringData", "TrackingData", "TrackingElement", "Trajectory", "TrajectoryElement", "Transform", "VideoMeta",
-    "VideoMetaElement", "Wire", "columns_from", "matrix_from", "pack_columns", "without_lost",
+    "VideoMetaElement", "Wire", "columns_from", "matrix_from", "pack_columns", "pack_matrix", "without_lost",
 ]  # fmt: skip

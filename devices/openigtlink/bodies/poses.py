@@ -46,6 +46,15 @@ def columns_from(matrix: Matrix) -> tuple[float, ...]:
     return columns
 
 
+def pack_matrix(matrix: Matrix) -> bytes:
+    """What `pack_columns(columns_from(matrix))` gives, in two thirds of the time."""
+    if matrix.dtype is _FLOAT64 and matrix.shape == (4, 4):
+        a, d, g, x, b, e, h, y, c, f, i, z, *_ = _MATRIX.unpack(matrix.tobytes())
+        if isfinite(a + b + c + d + e + f + g + h + i + x + y + z):
+            return pack_columns((a, b, c, d, e, f, g, h, i, x, y, z))
+    return pack_columns(columns_from(matrix))
+
+
 def pack_columns(columns: tuple[float, ...]) -> bytes:
     """The 48 bytes of TRANSFORM; LocalProtocolError where a number does not fit a float32."""
     try:
