@@ -9,19 +9,24 @@ from scipy import ndimage
 
 from devices.messages import AnyMessage, Metrics, Outlines
 from sim.phantom.anatomy import Grid
+from sim.phantom.freezing import FrozenTissue
 from sim.phantom.laser import LaserTissue
 from sim.phantom.world import World
 
 Told = Sequence[tuple[int, AnyMessage]]
 COVERED = 0.95
 CONTOUR_MM = 1.0  # mean distance of a told outline from the true surface
+ICE_CONTOUR_MM = 1.5
+VISIBLE_C, LETHAL_C = -1.5, -20.0
 SPARED_C = 50.0  # the tract's true temperature
 
 
 def lesion_score(world: World, told: Told, switched: Sequence[tuple[int, float]]) -> dict[str, Any]:
-    """Score of a burnt lesion, {} where this patient has none."""
+    """Score of a burnt or frozen lesion, {} where this patient has none."""
     if isinstance(world.tissue, LaserTissue):
         return {"lesion": (found := burn_score(world.tissue, told, switched)), "ok": found["ok"]}
+    if isinstance(world.tissue, FrozenTissue):
+        return {"lesion": (found := ice_score(world.tissue, told)), "ok": found["ok"]}
     return {}
 
 
@@ -50,6 +55,41 @@ def burn_score(tissue: LaserTissue, told: Told, switched: Sequence[tuple[int, fl
         "tract_c": tract_c,
         "tract_dead": float(dead[tract].mean()),
         "ok": covered >= COVERED and contour.get("mean", np.inf) <= CONTOUR_MM and tract_c < SPARED_C,
+    }
+
+
+def ice_score(tissue: FrozenTissue, told: Told) -> dict[str, Any]:
+    """The ice at its largest, as told, against all that was ever frozen; what is lethal; what the organs felt."""
+    frozen, lethal = tissue.coldest_c < VISIBLE_C, tissue.coldest_c <= LETHAL_C
+    target = tissue.where("tumour")
+    rows = [(at, m.values) for at, m in told if isinstance(m, Metrics) and m.name == "cryo" and m.values.get("known")]
+    largest_ns = max(rows, key=lambda row: row[1]["ice_cm3"])[0] if rows else 0
+    then = [row for row in told if row[0] <= largest_ns]
+    numbers = rows[-1][1] if rows else {}
+    voxel_cm3 = (tissue.grid.voxel_mm / 10) ** 3
+    contour = outline_distance_mm(last_lines(then, "Iceball"), frozen, tissue.grid)
+    depth = depth_mm(frozen, tissue.grid.voxel_mm)
+    covered = float((tissue.times[target] >= 2).mean())
+    organs = {name: float(-depth[where].max()) for name, where in tissue.organs.items()}
+    lethal_outside = outside_mm(last_lines(then, "Lethal"), lethal, tissue.grid)
+    return {
+        "frozen_cm3": float(frozen.sum()) * voxel_cm3,
+        "told_cm3": max((values["ice_cm3"] for _, values in rows), default=0.0),
+        "contour_mm": contour,
+        "covered": float(frozen[target].mean()),
+        "below_20_covered": float(lethal[target].mean()),
+        "below_40_covered": float((tissue.coldest_c[target] <= -40.0).mean()),
+        "twice_below_20_covered": covered,
+        "told_lethal_twice_covered": numbers.get("lethal_twice_covered"),
+        "told_below_20_covered": numbers.get("below_20_covered"),
+        "told_below_40_covered": numbers.get("below_40_covered"),
+        "lethal_outside_mm": lethal_outside,
+        "organ_gap_mm": organs,
+        "organ_coldest_c": {name: float(tissue.coldest_c[where].min()) for name, where in tissue.organs.items()},
+        "ok": covered >= COVERED
+        and contour.get("mean", np.inf) <= ICE_CONTOUR_MM
+        and lethal_outside <= ICE_CONTOUR_MM
+        and min(organs.values()) > 0.0,
     }
 
 

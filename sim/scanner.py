@@ -11,6 +11,8 @@ from sim.phantom.mr import GAMMA_BAR_HZ_PER_T, MrSignal, SequenceSettings
 from sim.phantom.world import World
 from sim.space import Matrix, Vector, unit, vector
 
+EXHALED = 0.02  # share of a breath below which a triggered frame is taken
+TRIGGER_NS = 20_000_000
 REACH_MM = 200.0  # how far from the isocentre slices may lie
 # plane -> (column direction i, row direction j, slice direction k), RAS, radiological view
 PLANES: dict[str, tuple[tuple[int, int, int], tuple[int, int, int], tuple[int, int, int]]] = {
@@ -40,6 +42,7 @@ class Scanner:
 
     `component` is complex | magnitude. `pauses_s`: no frames; `repeats`: numbers of frames that are
     sent again instead of a new one; `late`: numbers of frames that are sent after their successor.
+    `triggered`: each waits for the next exhale.
     """
 
     heavy = True  # its frames are made beside the loop
@@ -66,6 +69,7 @@ class Scanner:
         repeats: Sequence[int] = (),
         late: Sequence[int] = (),
         start_s: float = 0.2,
+        triggered: bool = False,
         frame: str = "RAS",
     ) -> None:
         if component not in ("complex", "magnitude"):
@@ -95,6 +99,7 @@ class Scanner:
         self._offset_ns = round(clock_offset_ms * 1e6)
         self._pauses = [(float(begin), float(end)) for begin, end in pauses_s]
         self._repeats, self._late = frozenset(repeats), frozenset(late)
+        self._triggered = triggered
         self._held: list[Image] = []
         self._previous: Image | None = None
         self._number = -1
@@ -145,12 +150,18 @@ class Scanner:
         )  # fmt: skip
 
     def _acquired_ns(self) -> int:
-        return self._first_ns + self._number * self._period_ns
+        return self._at_ns
 
     def _step(self) -> None:
         self._number += 1
-        while any(a <= self._world.seconds(self._acquired_ns()) < b for a, b in self._pauses):
+        while any(a <= self._world.seconds(self._planned_ns()) < b for a, b in self._pauses):
             self._number += 1
+        self._at_ns = self._planned_ns()
+        while self._triggered and self._world.breathing.fraction(self._world.seconds(self._at_ns)) > EXHALED:
+            self._at_ns += TRIGGER_NS
+
+    def _planned_ns(self) -> int:
+        return self._first_ns + self._number * self._period_ns
 
     def _image(self) -> Image:
         acquired_ns = self._acquired_ns()

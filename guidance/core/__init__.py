@@ -10,6 +10,7 @@ from devices.messages import Acknowledgement, Command, Text
 from guidance.core.acts import ActDesk, answer
 from guidance.core.calibration import CalibrationDesk
 from guidance.core.control import ControlDesk
+from guidance.core.cryo import CryoDesk
 from guidance.core.devices import DeviceDesk
 from guidance.core.geometry import GeometryDesk
 from guidance.core.handeye import HandEyeDesk
@@ -69,6 +70,7 @@ class Core:
         self.hand_eye = HandEyeDesk(self.scene)
         self.surfaces = SurfaceDesk(self.scene, self.poses)
         self.margins = MarginDesk(self.scene, self.poses)
+        self.cryo = CryoDesk(self.scene, self.treatment)
         self.places = PlaceDesk(self.scene, self.thermometry, self.treatment)
         self.robots = RobotDesk(self.scene, self.devices)
         self.geometry = GeometryDesk(self.scene, self.navigation)
@@ -93,6 +95,7 @@ class Core:
         )
         self.texts: dict[tuple[str, str], str] = {}  # newest text of each (link, name), e.g. consumers' reports
         self.unlisted: dict[tuple[str, str], int] = {}  # (link, message name) -> messages that no stream takes
+            self.cryo,
         self.last_verdict = Verdict(True)
         self._acts = ActDesk(self.judge, self.treatment, self.consoles, self.signals)
         self._writer = AlertWriter(settings.room, self.judge.unit_of)

@@ -13,7 +13,7 @@ from guidance.events import Effect, JobDone
 from guidance.safety.facts import Fact
 from guidance.safety.phases import ENERGY_PERMITTED
 from guidance.safety.treatment import Treatment
-from guidance.therapy.onoff import Expected, OnOffControl, OnOffSettings
+from guidance.therapy.onoff import Expected, OnOffControl, OnOffSettings, Why
 
 FIRST_ID = 2_000_000
 LINES = {"Damage": "damage", "DamageSure": "damage_sure", "DamageForecast": "damage_forecast"}
@@ -67,7 +67,8 @@ class LaserDesk(Desk):
             self._scene.facts.set("forecast_over_plan", row.target, Fact(numbers["over_plan"], now_ns, known))
             self._scene.region = {**self._scene.region, **result.arrays}
         yield from self._drive(numbers, known, told, now_ns)
-        numbers["light_on"] = float(self._control.why == "on")
+        permitted = self._treatment.phase in ENERGY_PERMITTED
+        numbers["light_on"] = float(permitted and self._control.why is Why.ON)
         message = Metrics(name="laser", device_time_ns=now_ns, values=numbers, evidence=told)
         yield from self._scene.routes.to("metrics", message)
         for name, key in LINES.items():

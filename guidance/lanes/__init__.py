@@ -12,7 +12,7 @@ from guidance.events import Job, JobDone
 from guidance.lanes import verify
 from guidance.lanes.calibrations import CalibrationWork
 from guidance.lanes.cine import CineShow
-from guidance.lanes.geometry import GeometryWork
+from guidance.lanes.cryo import CryoWork
 from guidance.lanes.damage import DamageWork
 from guidance.lanes.forecast import forecast_worker
 from guidance.lanes.guard import GuardWork, Result
@@ -48,6 +48,8 @@ class Workbench:
             "forecast": forecast_worker(settings.heating, t0_c),
             "cine": MotionWork(settings, plan).cine,
             "frame": show.frame,
+            "damage": DamageWork(settings, plan).damage,
+            "iceball": CryoWork(settings, plan).iceball,
             "cine_frame": CineShow(settings, plan).frame,
             "damage": DamageWork(settings, plan).damage,
             "planes": show.planes,

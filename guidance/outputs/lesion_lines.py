@@ -20,20 +20,25 @@ def _dots(picture: draw.Picture, outline: NDArray[np.float64], kind: str) -> Non
 
 _THICK = partial(draw.line, closed=True, width=3)
 _THIN = partial(draw.line, closed=True, width=1)
-# map of the region -> level of its outline, how it is drawn, in which colour; later ones over earlier ones
-LESIONS: dict[str, tuple[float, Callable[..., None], str]] = {
-    "damage_forecast_log10": (0.0, _dots, "forecast"),
-    "damage_sure_log10": (0.0, _THIN, "dose"),
-    "damage_log10": (0.0, _THICK, "dose"),
-    "ice_depth_mm": (0.0, partial(draw.line, closed=True), "ice"),
-    "ice_lethal_mm": (0.0, _THICK, "dose"),
+# map of the region, whose outline is where it is 0 -> how it is drawn, in which colour; later ones over earlier ones
+LESIONS: dict[str, tuple[Callable[..., None], str]] = {
+    "damage_forecast_log10": (_dots, "forecast"),
+    "damage_sure_log10": (_THIN, "dose"),
+    "damage_log10": (_THICK, "dose"),
+    "ice_below_-20": (_dots, "forecast"),
+    "ice_below_-40": (_dots, "forecast"),
+    "ice_depth_mm": (partial(draw.line, closed=True), "ice"),
+    "ice_lethal_mm": (_THICK, "dose"),
 }
 
 
 def lesion_lines(picture: draw.Picture, plane: Plane, volume: dict[str, Any]) -> None:
-    """Draw what `volume` holds of damage (forecast dotted, sure thin, damage 1 thick) or ice (edge, lethal thick)."""
-    for name, (level, stroke, kind) in LESIONS.items():
+    """Draw what `volume` holds of damage (forecast dotted, sure thin, damage 1 thick) or of ice.
+
+    Of ice: the visible edge, the model's isotherms dotted, what is lethal by its depth thick.
+    """
+    for name, (stroke, kind) in LESIONS.items():
         if name in volume:
             on_plane = sample_nearest(volume[name], volume["lesion_ras"], plane, outside=NOWHERE)
-            for outline in outlines_at(on_plane, level):
+            for outline in outlines_at(on_plane, 0.0):
                 stroke(picture, outline, kind)

@@ -1,7 +1,8 @@
 """Arrhenius damage integral with named parameter sets.
 
 Omega = integral of A exp(-Ea / (R T)) dt; 1 means that 63 % of the process is complete. It shows
-what is surely dead, never what is spared, and one map never mixes parameter sets.
+what is surely dead, never what is spared, and one map never mixes parameter sets. One process is a
+simplification: the liver of its source began to coagulate ten times sooner and ended ten times later.
 """
 
 import math
@@ -35,8 +36,10 @@ def from_entropy(enthalpy_j_mol: float, entropy_j_mol_k: float, at_c: float, sou
 
 
 ARRHENIUS_SETS: dict[str, ArrheniusParameters] = {
-    "liver": from_entropy(2.768e5, 553.5, 50.0, "liver coagulation, dH 2.768e5 J/mol, dS 553.5 J/mol/K"),
-    "skin": ArrheniusParameters(math.log(3.1e98), 6.28e5, "Henriques & Moritz 1947, skin"),
+    "liver": from_entropy(
+        2.768e5, 553.5, 50.0, "pig liver, half coagulated: Jacques et al. 1991, dH 2.768e5, dS 553.5"
+    ),
+    "skin": ArrheniusParameters(math.log(3.1e98), 6.28e5, "skin, Henriques 1947 (Arch Pathol 43:489)"),
     "brain": ArrheniusParameters(
         math.log(3.1e98),
         6.28e5,

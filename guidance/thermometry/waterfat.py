@@ -86,7 +86,7 @@ def separate(
 
 
 def _amplitudes(signal: NDArray[np.complex64], times: NDArray[np.float64], field: NDArray[np.float32],
-                solve: NDArray[np.complex128]) -> WaterFat:  # fmt: skip
+                solve: Complex) -> WaterFat:  # fmt: skip
     still = signal * np.exp(-2j * np.pi * times[:, None, None, None] * field).astype(np.complex64)
     water, fat = np.tensordot(solve.astype(np.complex64), still, axes=1)
     return WaterFat(water, fat, field)

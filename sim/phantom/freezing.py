@@ -2,8 +2,7 @@
 
 rho dh/dt = div(k grad T) - perfusion - what the needles take; h and T are joined by straight lines
 through the melting range, in which the latent heat sits (Voller & Cross 1981, Int J Heat Mass
-Transfer 24:545; tissue values after Rabin & Shitzer 1998, J Biomech Eng 120:32). Blood stops where it freezes
-and does not come back.
+Transfer 24:545; values of soft tissue, 80 % water). Blood stops where it freezes and does not come back.
 """
 
 import msgspec
@@ -18,6 +17,7 @@ from sim.space import Vector, vector
 
 Volume = NDArray[np.float64]
 LIQUID_C, SOLID_C = -0.5, -8.0
+LETHAL_C, THAWED_C = -20.0, -8.0
 LATENT_J_PER_M3 = 2.6e8  # of tissue that is 80 % water
 ICE_CONDUCTIVITY = 2.0  # W/m/K
 ICE_J_PER_M3_K = 1.9e6
@@ -112,6 +112,8 @@ class FrozenTissue:
         self._spare: Volume = np.zeros_like(self._heat)
         self.rise_c: Volume = self._warm - settings.arterial_c
         self.coldest_c: Volume = self._warm.copy()
+        self.times: NDArray[np.int64] = np.zeros(points.shape[:3], np.int64)  # frozen below LETHAL_C, thawed between
+        self._ready = np.ones(points.shape[:3], np.bool_)
         self.dose_min: Volume = np.zeros_like(self._heat)
         self.needles = len(body.needles_mm)
         self.needle_c: Volume = np.full(self.needles, settings.arterial_c)
@@ -147,6 +149,9 @@ class FrozenTissue:
         self._heat, self._spare = self._spare, self._heat
         self.rise_c = self._warm - settings.arterial_c
         np.minimum(self.coldest_c, self._warm, out=self.coldest_c)
+        frozen = self._ready & (self._warm <= LETHAL_C)
+        self.times += frozen
+        self._ready = (self._ready & ~frozen) | (self._warm > THAWED_C)
 
     def _around(self) -> Volume:
         """Mean temperature of the tissue at each needle: a needle that is off takes nothing."""

@@ -4,13 +4,14 @@ from collections import Counter
 
 from guidance.errors import SettingsError
 from guidance.safety.limits import Limits
-from guidance.safety.rules import devices, motion, navigation, network, operator, plan, process, thermal, tracking
+from guidance.safety.rules import cryo, devices, motion, navigation, network, operator, plan, process, thermal, tracking
 from guidance.safety.rules.row import ALWAYS, ARMED, ENERGY, Compare, Reaction, Rule
 
 __all__ = ["ALWAYS", "ARMED", "ENERGY", "RULES", "Compare", "Reaction", "Rule", "check_rules"]
 
 RULES: tuple[Rule, ...] = (
     *thermal.RULES,
+    *cryo.RULES,
     *motion.RULES,
     *tracking.RULES,
     *navigation.RULES,

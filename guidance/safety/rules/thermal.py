@@ -92,7 +92,7 @@ RULES: tuple[Rule, ...] = (
     warn(
         id="T4w", row="T4", hazard="frames too slow for the heating", cause="protocol of the scanner, power",
         fact="slow_frame_c_per_s", limit="slow_frame_c_per_s", priority=Priority.LOW, phases=ENERGY, unknown_in=NEVER,
-        hold_ms=10_000, hysteresis=0.1, escalates=False,
+        hysteresis=0.3, escalates=False,
         text="{subject}: {value:.1f} degC/s between slow frames: dose and damage are uncertain",
         advice="lower the power or image faster", bound="1 frame",
     ),
