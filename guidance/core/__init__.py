@@ -35,6 +35,7 @@ from guidance.safety.alarms import Alarm
 from guidance.safety.consoles import Consoles
 from guidance.safety.judge import Judge
 from guidance.safety.limits import Limits
+from guidance.safety.rules import RULES, Rule
 from guidance.safety.safe_states import SAFE_STATES
 from guidance.safety.signals import Signals
 from guidance.safety.stops import Stoppable, Stops
@@ -43,14 +44,19 @@ from guidance.settings import RoomSettings
 
 
 class Core:
-    """One room. `accept` is its only method; everything else is there to be looked at."""
+    """One room. `accept` is its only method; everything else is there to be looked at.
 
-    def __init__(self, settings: RoomSettings, plan: Plan | None, limits: Limits) -> None:
+    `rules` are those of the hazard table; only a fault campaign judges by others.
+    """
+
+    def __init__(
+        self, settings: RoomSettings, plan: Plan | None, limits: Limits, rules: tuple[Rule, ...] = RULES
+    ) -> None:
         self.settings = settings
         self.plan = plan
         self.scene = Scene(settings, plan, limits)
         self.streams = self.scene.streams
-        self.judge = Judge(self.scene.facts, limits)
+        self.judge = Judge(self.scene.facts, limits, rules)
         facts, control = self.scene.facts, settings.control
         self.stops = Stops(stoppables(settings))
         self.treatment = Treatment(self.judge, self.stops, settings.therapy, settings.robot, control.arm_expires_s)
@@ -64,13 +70,13 @@ class Core:
         self.watch = WatchDesk(self.scene, self.devices, self.treatment, self.consoles)
         self.motion = MotionDesk(self.scene)
         self.laser = LaserDesk(self.scene, self.treatment)
+        self.cryo = CryoDesk(self.scene, self.treatment)
         self.navigation = NavigationDesk(self.scene, self.poses)
         self.calibration = CalibrationDesk(self.scene, self.poses)
         self.probes = ProbeDesk(self.scene)
         self.hand_eye = HandEyeDesk(self.scene)
         self.surfaces = SurfaceDesk(self.scene, self.poses)
         self.margins = MarginDesk(self.scene, self.poses)
-        self.cryo = CryoDesk(self.scene, self.treatment)
         self.places = PlaceDesk(self.scene, self.thermometry, self.treatment)
         self.robots = RobotDesk(self.scene, self.devices)
         self.geometry = GeometryDesk(self.scene, self.navigation)
@@ -89,13 +95,13 @@ class Core:
             self.margins,
             self.places,
             self.laser,
+            self.cryo,
             self.robots,
             self.geometry,
             self.views,
         )
         self.texts: dict[tuple[str, str], str] = {}  # newest text of each (link, name), e.g. consumers' reports
         self.unlisted: dict[tuple[str, str], int] = {}  # (link, message name) -> messages that no stream takes
-            self.cryo,
         self.last_verdict = Verdict(True)
         self._acts = ActDesk(self.judge, self.treatment, self.consoles, self.signals)
         self._writer = AlertWriter(settings.room, self.judge.unit_of)

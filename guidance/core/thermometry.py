@@ -29,6 +29,7 @@ class ThermometryDesk(Desk):
             {guard.structure: guard.limit_cem43_min for guard in guards},
             {guard.structure: guard.role for guard in guards},
             scene.settings.thermometry.t0_c if scene.settings.thermometry else None,
+            next((round(s.period_ms * 1e6) for s in scene.settings.streams if s.name == self._stream), 0),
         )
         self._answered_ns = 0
         if self._stream:

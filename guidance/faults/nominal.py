@@ -5,11 +5,12 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from devices.messages import Alert, Command
+from devices.messages import Alert
 from guidance.core import Core
 from guidance.events import Act, AnyEvent, Effect, Send
 from guidance.load import config_file, load_room
 from guidance.safety.phases import Phase
+from guidance.safety.rules import Reaction
 from guidance.trial import EPOCH_NS, build_peers
 from guidance.units import NS_PER_S
 from guidance.virtual import VirtualRoom
@@ -19,27 +20,43 @@ STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
 
 
 class Nominal:
-    """A watcher that counts STOPs, HOLDs and alarms; and the operator who treats, rests and treats again."""
+    """A watcher that counts STOPs, HOLDs and alarms; and the operator who treats, rests and treats again.
+
+    A HOLD by a row that only gates the beam (breathing) is no news; every other one counts, and every alarm that is
+    told or told again.
+    """
 
     def __init__(self, core: Core) -> None:
         self._core = core
         self._since_s = 0
-        self.counts: Counter[str] = Counter()
+        self._phase = core.treatment.phase
+        self.stops: Counter[str] = Counter()
+        self.holds: Counter[str] = Counter()
         self.alarms: Counter[str] = Counter()
         self.refused: Counter[str] = Counter()
-        self.treated_s = 0
+        self.gated = self.treated_s = 0
 
     def __call__(self, event: AnyEvent, effects: Sequence[Effect]) -> None:
         """See one step."""
+        phase, before = self._core.treatment.phase, self._phase
+        if phase is not before:
+            self._phase = phase
+            self._moved(before, phase)
         for effect in effects:
-            if not isinstance(effect, Send):
-                continue
-            message = effect.message
-            if isinstance(message, Alert) and message.state == "active":
-                self.alarms[message.name] += 1
-                self.counts[message.reaction] += 1
-            elif isinstance(message, Command) and message.verb == "STOP":
-                self.counts["STOP sent"] += 1
+            if isinstance(effect, Send) and isinstance(effect.message, Alert) and effect.message.state == "active":
+                self.alarms[effect.message.name] += 1
+
+    def _moved(self, before: Phase, phase: Phase) -> None:
+        if phase is Phase.STOPPED:
+            self.stops[self._causes(Reaction.STOP)] += 1
+        elif phase is Phase.HOLD or (before, phase) == (Phase.READY, Phase.IDLE):
+            causes = self._causes(Reaction.HOLD)
+            self.gated += not causes
+            if causes:
+                self.holds[causes] += 1
+
+    def _causes(self, reaction: Reaction) -> str:
+        return " ".join(alarm.id for alarm in self._core.judge.present(reaction) if not alarm.rule.gate)
 
     def act(self, room: VirtualRoom, second: int) -> None:
         """What the operator does in this second."""
@@ -52,7 +69,8 @@ class Nominal:
         for word in ("ACKNOWLEDGE", verb):
             values = self._core.treatment.shown() if word == "START" else {}
             room.take(Act(now_ns=room.now_ns, verb=word, actor="operator", values={**values}))
-        if self._core.treatment.phase is not phase:
+        self._phase = self._core.treatment.phase
+        if self._phase is not phase:
             self._since_s = second
         for reason in self._core.last_verdict.reasons:
             self.refused[reason] += 1
@@ -71,16 +89,19 @@ def run_nominal(procedure: str, hours: float, seed: int) -> dict[str, Any]:
         room.run_until(EPOCH_NS + second * NS_PER_S)
         nominal.act(room, second)
     wall_s = time.perf_counter() - began
-    alarms, holds, stops = sum(nominal.alarms.values()), nominal.counts["HOLD"], nominal.counts["STOP"]
+    alarms, holds, stops = (sum(row.values()) for row in (nominal.alarms, nominal.holds, nominal.stops))
     return {
         "procedure": procedure,
         "seed": seed,
         "hours": hours,
         "treated_h": round(nominal.treated_s / 3600, 3),
-        "stops": stops,
+        "stops": dict(nominal.stops),
+        "holds": dict(nominal.holds),
+        "gated": nominal.gated,
         "holds_per_h": round(holds / hours, 3),
         "alarms_per_h": round(alarms / hours, 3),
         "alarms": dict(nominal.alarms),
+        "counts": {"stops": stops, "holds": holds, "alarms": alarms},
         "refused": dict(nominal.refused.most_common(5)),
         "hours_per_minute": round(hours / max(wall_s / 60, 1e-9), 2),
         "ok": not stops and holds <= hours and alarms <= 6 * hours,

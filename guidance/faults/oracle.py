@@ -6,6 +6,7 @@ evidence (or of the missed deadline) and the bound of docs/safety.md. None of th
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -17,8 +18,13 @@ ARMED = frozenset({"READY", "TREATING", "HOLD"})
 ALWAYS = frozenset({"IDLE", "READY", "TREATING", "HOLD", "STOPPED"})
 GRACE_NS = 25_000_000  # a tick and a transport: what ends within it may or may not be seen
 ENERGY_ROLE = "therapy"  # link id of the energy device
+STATES = {  # of a thermometry answer -> the rule that stops
+    "no_signal": "H2v", "missing_slice": "H2v",
+    "shape_changed": "T6s", "echo_time_changed": "T6s", "field_changed": "T6s",
+}  # fmt: skip
 SPEED_MM_PER_S = 3000.0
 MS = 1_000_000
+GLANCE_NS = 2000 * MS  # a tool that is away for longer is told of
 
 
 class Expectation(msgspec.Struct, frozen=True):
@@ -102,18 +108,23 @@ def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
 
 
 def unseen_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """T1u, T1us: a guard without temperature: HOLD at the first frame, STOP at the third."""
-    period_ms = trace.period_ns / 1e6
+    """T1u, T1us: a guard without temperature: HOLD at the first frame, STOP at the third, lost ones counted."""
+    period = trace.period_ns
     unseen: dict[str, list[int]] = {}
+    seen: dict[str, int] = {}
     for answer, guard in _guards(trace):
         times = unseen.setdefault(guard, [])
-        times[:] = [] if answer.facts.get(f"{guard}.known") else [*times, answer.frame_ns]
+        if answer.facts.get(f"{guard}.known"):
+            times.clear()
+            seen[guard] = answer.frame_ns
+            continue
+        times.append(answer.frame_ns)
+        missing = (answer.frame_ns - seen.get(guard, answer.frame_ns)) / period
         if len(times) == 1:
-            yield Expectation("T1", "T1u", guard, times[0], period_ms + 50.0, "HOLD", ARMED, False, answer.at_ns)
-        elif times:
-            optional = len(times) == 2
-            since, bound_ms = times[0], 3 * period_ms + 50.0
-            yield Expectation("T1", "T1us", guard, since, bound_ms, "STOP", ENERGY, optional, answer.at_ns)
+            yield Expectation("T1", "T1u", guard, times[0], period / 1e6 + 50.0, "HOLD", ARMED, False, answer.at_ns)
+        if len(times) > 1 or missing > 1.25:
+            optional, bound_ms = len(times) < 3 and missing < 2.75, 3 * period / 1e6 + 50.0
+            yield Expectation("T1", "T1us", guard, times[0], bound_ms, "STOP", ENERGY, optional, answer.at_ns)
 
 
 def _guards(trace: Trace) -> Iterator[tuple[Answer, str]]:
@@ -135,33 +146,64 @@ def few_valid(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectati
             )
 
 
+def fast_change(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """T4r: the mean of a guard changed faster than tissue can: HOLD."""
+    bound_ms = trace.period_ns / 1e6 + 50.0
+    last: dict[str, tuple[float, int]] = {}
+    for answer, guard in _guards(trace):
+        mean = answer.facts.get(f"{guard}.mean_c")
+        if not answer.facts.get(f"{guard}.known") or not isinstance(mean, float):
+            continue
+        before, last[guard] = last.get(guard), (mean, answer.at_ns)
+        if before is not None:
+            rate = abs(mean - before[0]) / max((answer.at_ns - before[1]) / 1e9, 1e-3)
+            if rate > limits["heat_rate_c_per_s"]:
+                since = answer.frame_ns
+                yield Expectation("T4", "T4r", guard, since, bound_ms, "HOLD", ARMED, False, answer.at_ns)
+
+
+def told_states(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """H2v: a slice or the whole picture without signal: STOP. T6s: another sequence or shape than planned: STOP."""
+    bound_ms = trace.period_ns / 1e6 + 50.0
+    for answer in trace.answers:
+        rule = STATES.get(str(answer.facts.get("state")))
+        if rule is not None:
+            subject = trace.thermometry
+            yield Expectation(rule[:2], rule, subject, answer.frame_ns, bound_ms, "STOP", ENERGY, False, answer.at_ns)
+
+
 def _measured(answer: Answer) -> bool:
     return answer.facts.get("state") in ("ok", "few_valid_voxels")
 
 
 def stale_tools(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """K1: no pose for longer than the stream's limit: told, and not shown as live."""
+    """K1: no pose for longer than the stream's limit: not shown as live, and told when it lasts."""
     for stream, samples in trace.poses.items():
         limit = trace.limits_ns[stream]
         for now, following in pairwise([*(sample.at_ns for sample in samples), until_ns]):
-            if following > now + limit:
-                optional = following <= now + limit + GRACE_NS
-                since = now + limit
-                yield Expectation("K1", "K1", stream, since, 50.0, "ALERT", ALWAYS, optional)
-                if not optional:
-                    yield Expectation("K1", "K1", stream, since, 50.0, "NOT_LIVE", ALWAYS)
+            since = now + limit
+            if following > since + GRACE_NS:
+                yield Expectation("K1", "K1", stream, since, 50.0, "NOT_LIVE", ALWAYS)
+            yield from _told_late("K1", "K1", stream, since, following, 50.0)
+
+
+def _told_late(hazard: str, rule: str, subject: str, since_ns: int, until_ns: int, bound_ms: float) -> Iterator[Any]:
+    """What lasts longer than a glance away is told."""
+    over = since_ns + GLANCE_NS
+    if until_ns > over:
+        optional = until_ns <= over + GRACE_NS
+        yield Expectation(hazard, rule, subject, over, bound_ms, "ALERT", ALWAYS, optional)
 
 
 def repeated_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """K2: a free tool whose pose repeats bit by bit ten times, and K2i: reported invalid for long."""
+    """K2: a free tool sent as valid whose pose repeats bit by bit ten times."""
     for stream, samples in trace.poses.items():
         last: Sample | None = None
-        repeats = first_ns = invalid_ns = 0
-        told = False
+        repeats = first_ns = 0
         for sample in samples:
             if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
                 continue
-            if last is not None and np.array_equal(sample.matrix, last.matrix):
+            if sample.usable and last is not None and np.array_equal(sample.matrix, last.matrix):
                 repeats += 1
                 first_ns = first_ns if repeats > 1 else sample.at_ns
                 if repeats > limits["pose_repeats"] and repeats - 1 <= limits["pose_repeats"]:
@@ -170,14 +212,25 @@ def repeated_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expe
             else:
                 repeats = 0
             last = sample
-            if sample.usable:
-                invalid_ns, told = 0, False
-            else:
-                invalid_ns = invalid_ns or sample.at_ns
-                over = sample.at_ns - invalid_ns - limits["pose_invalid_ms"] * MS
-                if over > GRACE_NS and not told:
-                    told = True
-                    yield Expectation("K2", "K2i", stream, invalid_ns, 250.0, "ALERT", ALWAYS)
+
+
+def invalid_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """K2i: a tool reported invalid: not shown as live, and told when it lasts."""
+    for stream, samples in trace.poses.items():
+        last: Sample | None = None
+        since = 0
+        for sample in samples:
+            if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
+                continue
+            last = sample
+            if not sample.usable and not since:
+                since = sample.at_ns
+                yield Expectation("K2", "K2i", stream, since, 250.0, "NOT_LIVE", ALWAYS)
+            elif sample.usable and since:
+                yield from _told_late("K2", "K2i", stream, since, sample.at_ns, 250.0)
+                since = 0
+        if since:
+            yield from _told_late("K2", "K2i", stream, since, until_ns, 250.0)
 
 
 def _impossible(sample: Sample, last: Sample | None, period_ns: int) -> bool:
@@ -265,8 +318,11 @@ ORACLES: tuple[Oracle, ...] = (
     heat,
     unseen_guards,
     few_valid,
+    fast_change,
+    told_states,
     stale_tools,
     repeated_poses,
+    invalid_poses,
     impossible_poses,
     lost_device,
     silent_device,

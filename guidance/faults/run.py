@@ -31,7 +31,7 @@ def describe(case: Case) -> str:
 
 
 def _virtual(seeds: Iterable[int], without: str) -> Iterable[Named]:
-    for case, outcome in run_cases(seeds, without):
+    for case, outcome in run_cases(map(draw, seeds), without):
         yield case.seed, describe(case), outcome
 
 

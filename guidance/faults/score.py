@@ -5,8 +5,11 @@ from typing import Any
 
 import msgspec
 
+from guidance.errors import SettingsError
 from guidance.faults.oracle import GRACE_NS, MS, ORACLES, Expectation, Limits
 from guidance.faults.trace import Trace
+from guidance.safety.rules import RULES, Rule
+from guidance.safety.rules.row import NEVER
 
 OFF = frozenset({"IDLE", "STOPPED", "HOLD", "READY"})  # phases without energy
 TOLD = frozenset({"active", "acknowledged", "latched"})
@@ -61,7 +64,7 @@ def _check(trace: Trace, row: Expectation, without: str) -> Finding:
     deadline = row.since_ns + round(row.bound_ms * MS)
     if row.effect == "NOT_LIVE":
         lied = [at for at, tool, quality in trace.shown if tool == row.subject and quality == "ok" and at > deadline]
-        fresh = [sample.at_ns for sample in trace.poses[row.subject] if sample.at_ns > row.since_ns]
+        fresh = [sample.at_ns for sample in trace.poses[row.subject] if sample.at_ns > row.since_ns and sample.usable]
         until = min(fresh, default=trace.now_ns)
         wrong = [at for at in lied if at < until]
         late = (max(wrong) - row.since_ns) / MS if wrong else 0.0
@@ -121,6 +124,14 @@ def _false_stops(trace: Trace, expected: list[Expectation], since_ns: int) -> li
         if not asked and not stopped and said.at_ns >= since_ns and said.phase != "operator":
             out.append(said.phase)
     return out
+
+
+def rules_without(rule: str) -> tuple[Rule, ...]:
+    """The hazard table with one row that judges in no phase ("" = none); SettingsError where there is no such row."""
+    if rule and rule not in {row.id for row in RULES}:
+        raise SettingsError("--without", [f"there is no rule {rule!r} (have {[row.id for row in RULES]})"])
+    off = {"phases": NEVER, "unknown_in": NEVER}
+    return tuple(msgspec.structs.replace(row, **off) if row.id == rule else row for row in RULES)
 
 
 class Table:

@@ -14,7 +14,7 @@ from guidance.demo import SimulatedRoom
 from guidance.events import Act
 from guidance.faults.oracle import Limits
 from guidance.faults.proxy import SPOILS, Proxy
-from guidance.faults.score import Finding, Outcome, judge_trace
+from guidance.faults.score import Finding, Outcome, judge_trace, rules_without
 from guidance.faults.trace import Trace
 from guidance.load import config_file, load_room
 from guidance.safety.phases import Phase
@@ -33,7 +33,8 @@ STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
 class SocketRoom:
     """A live session with a proxy on every device's link."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, without: str = "") -> None:
+        self._without = without
         self._settings, self._plan, self._limits = load_room(config_file("procedures", ROOM))
         self._simulated = SimulatedRoom(ROOM, seed, {name: "127.0.0.1:0" for name in LINKS})
         self.limits: Limits = {name: limit.value for name, limit in self._limits.items()}
@@ -47,7 +48,7 @@ class SocketRoom:
             self.proxies[name] = Proxy(host, int(port))
         seen = {name: await proxy.start() for name, proxy in self.proxies.items()}
         settings = with_addresses(self._settings, {**seen, "bus": "127.0.0.1:0"})
-        self.session = Session(settings, self._plan, self._limits)
+        self.session = Session(settings, self._plan, self._limits, rules=rules_without(self._without))
         await self.session.__aenter__()
         self._trace = Trace(settings)
         self.session.room.watchers.append(self._trace)
@@ -97,11 +98,11 @@ class SocketRoom:
         for proxy in self.proxies.values():
             proxy.mend()
         await asyncio.sleep(AFTER_S)
-        return words, judge_trace(trace, self.limits, began_ns, self.session.clock.now_ns())
+        return words, judge_trace(trace, self.limits, began_ns, self.session.clock.now_ns(), self._without)
 
 
-async def _run(seeds: list[int], out: asyncio.Queue[tuple[int, str, Outcome] | None]) -> None:
-    async with SocketRoom(seeds[0]) as room:
+async def _run(seeds: list[int], without: str, out: asyncio.Queue[tuple[int, str, Outcome] | None]) -> None:
+    async with SocketRoom(seeds[0], without) as room:
         for seed in seeds:
             words, outcome = await room.run_case(seed)
             await out.put((seed, words, outcome))
@@ -115,7 +116,7 @@ def run_socket_cases(seeds: Iterable[int], without: str) -> Iterator[tuple[int, 
     wanted = list(seeds)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         queue: Any = asyncio.Queue()
-        task = runner.get_loop().create_task(_run(wanted, queue))
+        task = runner.get_loop().create_task(_run(wanted, without, queue))
 
         async def following() -> tuple[int, str, Outcome] | None:
             getting = asyncio.ensure_future(queue.get())

@@ -182,7 +182,7 @@ def _warm(shape: str) -> Make:
     """Heat that is not there: phase added in the guard (`one` voxel, all of it) or everywhere, in degC."""
 
     def make(stage: Stage, rng: np.random.Generator, start_ns: int) -> Active:
-        degrees = {"one": rng.uniform(7.5, 20.0), "guard": rng.uniform(7.0, 25.0), "ramp": rng.uniform(2.0, 8.0)}.get(
+        degrees = {"one": rng.uniform(7.5, 20.0), "guard": rng.uniform(7.0, 25.0), "ramp": rng.uniform(2.0, 18.0)}.get(
             shape, rng.uniform(3.0, 6.0)
         )
         mask = stage.guard_mask.copy()

@@ -98,8 +98,9 @@ class Trace:
     def _arrival(self, event: Arrival) -> None:
         message = event.message
         stream = self._names.get((event.link, message.name), "")
-        if isinstance(message, Acknowledgement) and message.verb == "STOP" and message.done:
-            self.confirmations.append((event.now_ns, message.command_id))
+        if isinstance(message, Acknowledgement):
+            if message.verb == "STOP" and message.done:
+                self.confirmations.append((event.now_ns, message.command_id))
         elif isinstance(message, Pose) and stream in self.poses:
             sample = Sample(event.now_ns, message.fixed_from_moving, message.quality is Quality.OK)
             self.poses[stream].append(sample)

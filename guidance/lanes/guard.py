@@ -164,9 +164,8 @@ class GuardWork:
             facts["mean_sigma_c"] = float(frame.sigma_c[frame.valid].mean())
             facts["max_cem43_min"] = float(frame.dose_cem43_min[frame.dose_known].max(initial=0.0))
         for name, mask in self._masks.items():
-            valid = mask & frame.valid
-            few = np.count_nonzero(valid) < max(GUARD_VALID_SHARE * np.count_nonzero(mask), 1.0)
-            if frame.state != "ok" or few:
+            valid = mask & frame.valid if frame.state == "ok" else np.zeros_like(mask)  # other shapes have other masks
+            if np.count_nonzero(valid) < max(GUARD_VALID_SHARE * np.count_nonzero(mask), 1.0):
                 found = self._unknown(name, frame.time_s, energy_s)
             else:
                 found = self._guard(name, frame, valid, hottest_c, energy_s)

@@ -67,14 +67,15 @@ class Alarm(msgspec.Struct, eq=False):
                 self._raise(now_ns, phase)
             if self.present:
                 self.value, self.limit = value, limit
-                self.shown = self.shown or now_ns - self.first_ns >= ms(self.rule.quiet_ms)
+                quiet_ms = self.rule.quiet_ms if phase in self.rule.quiet_in else 0.0
+                self.shown = self.shown or now_ns - self.first_ns >= ms(quiet_ms)
         else:
             self.pending_since_ns = 0
             self._lower(now_ns)
         return self.state is not before or (self.shown and self.first_ns != first)
 
     def _raise(self, now_ns: int, phase: Phase) -> None:
-        self.present, self.shown = True, not self.rule.quiet_ms
+        self.present, self.shown = True, False
         self.first_ns = now_ns
         self.acknowledged_by = ""
         calm = self.rule.calm if phase not in ENERGY else None

@@ -45,14 +45,19 @@ def _row(rule: Rule, limits: Mapping[str, Limit]) -> str:
     when = f"`{rule.fact}` {rule.compare.value} {limit.value:g} {limit.unit}"
     when += f", {rule.delay_ms:g} ms long" if rule.delay_ms else ""
     reaction = rule.reaction.value + (", resumes by itself" if rule.auto_resume else "")
-    reaction += f", told after {rule.quiet_ms / 1000:g} s" if rule.quiet_ms else ""
-    phases = "all" if rule.phases == ALWAYS else ", ".join(phase for phase in Phase if phase in rule.phases)
+    where = "" if rule.quiet_in == ALWAYS else f" in {_in_words(rule.quiet_in)}"
+    reaction += f", told after {rule.quiet_ms / 1000:g} s{where}" if rule.quiet_ms else ""
+    phases = "all" if rule.phases == ALWAYS else _in_words(rule.phases)
     priority = rule.priority.value + (f", {rule.calm.value} at rest" if rule.calm else "")
     latch = "yes" if rule.latch else "no"
     return (
         f"| {rule.id} | {rule.hazard} ← {rule.cause} | {when} | {reaction} | {priority} | {latch} | {phases} "
         f"| {rule.bound} |"
     )
+
+
+def _in_words(phases: frozenset[Phase]) -> str:
+    return ", ".join(phase for phase in Phase if phase in phases)
 
 
 def phases_svg() -> str:

@@ -1,7 +1,7 @@
 """Judge: facts against rules, and what follows. One walk over the rows, no special cases."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from devices.messages import Priority
 from guidance.safety.alarms import Alarm
@@ -11,6 +11,7 @@ from guidance.safety.phases import Phase
 from guidance.safety.rules import RULES, Compare, Reaction, Rule, check_rules
 
 _ORDER = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
+Subjects = Mapping[str, Fact | None]
 BLOCKING = frozenset({Reaction.BLOCK, Reaction.HOLD, Reaction.STOP})
 
 
@@ -26,6 +27,9 @@ class Judge:
         for rule in rules:
             self._by_fact.setdefault(rule.fact, []).append(rule)
         self._of_rule: dict[str, dict[str, Alarm]] = {rule.id: {} for rule in rules}
+        self._of_reaction = {
+            reaction: [self._of_rule[rule.id] for rule in rules if rule.reaction is reaction] for reaction in Reaction
+        }
 
     @property
     def alarms(self) -> dict[tuple[str, str], Alarm]:
@@ -34,16 +38,16 @@ class Judge:
 
     def judge(self, now_ns: int, phase: Phase, names: Iterable[str] | None = None) -> list[Alarm]:
         """Judge the facts called `names` (None = all); the alarms whose state changed, highest first."""
-        changed = [
-            alarm
-            for name in (self._by_fact if names is None else names)
-            for rule in self._by_fact.get(name, ())
-            for alarm in self._judge_rule(rule, now_ns, phase)
-        ]
+        changed: list[Alarm] = []
+        for name in self._by_fact if names is None else names:
+            subjects = self._facts.subjects(name)
+            for rule in self._by_fact.get(name, ()):
+                if subjects or self._of_rule[rule.id]:
+                    changed += self._judge_rule(rule, subjects, now_ns, phase)
         return sorted(changed, key=lambda alarm: _ORDER[alarm.priority])
 
-    def _judge_rule(self, rule: Rule, now_ns: int, phase: Phase) -> Iterator[Alarm]:
-        alarms, subjects = self._of_rule[rule.id], self._facts.subjects(rule.fact)
+    def _judge_rule(self, rule: Rule, subjects: Subjects, now_ns: int, phase: Phase) -> Iterator[Alarm]:
+        alarms = self._of_rule[rule.id]
         for subject, fact in subjects.items():
             alarm = alarms.get(subject)
             if alarm is None:
@@ -91,12 +95,7 @@ class Judge:
 
     def present(self, reaction: Reaction) -> list[Alarm]:
         """Alarms with this reaction whose condition is present now."""
-        return [
-            alarm
-            for rows in self._of_rule.values()
-            for alarm in rows.values()
-            if alarm.present and alarm.rule.reaction is reaction
-        ]
+        return [alarm for rows in self._of_reaction[reaction] for alarm in rows.values() if alarm.present]
 
     def shown(self) -> list[Alarm]:
         """Everything that a person should see, highest first, newest first."""

@@ -23,6 +23,7 @@ from guidance.recording.journal import Journal
 from guidance.recording.outbox import JournalOutbox
 from guidance.recording.writer import Recorder
 from guidance.safety.limits import Limit
+from guidance.safety.rules import RULES, Rule
 from guidance.service.health import SelfWatch
 from guidance.service.keeper import Keeper
 from guidance.service.lifeline import Lifeline, is_armed
@@ -47,15 +48,18 @@ class Session:
         record: Path | None = None,
         ends_alone: bool = False,
         lasting: bool = False,
+        rules: tuple[Rule, ...] = RULES,
     ) -> None:
-        """`lasting`: the room's one journal goes on over restarts, so that no alarm is lost; else it is a new one.
+        """`rules`: the hazard table; only a fault campaign judges by another.
+
+        `lasting`: the room's one journal goes on over restarts, so that no alarm is lost; else it is a new one.
 
         `record`: the operator's own choice of a file; otherwise a name is generated in the settings' folder.
 
         `ends_alone`: the session ends when its supervisor is gone (a demonstration must leave nothing behind).
         """
         self.clock = SystemClock()
-        self.core = Core(settings, plan, limits)
+        self.core = Core(settings, plan, limits, rules)
         self._record = record
         self._header = recording_header(settings, plan, limits)
         self._ended = asyncio.Event()

@@ -1,6 +1,7 @@
 """`python tests/fuzz/fuzz.py TARGET [--runs N] [--seconds S]`: coverage-guided by atheris, else mutation of the corpus.
 
-A crash is kept in tests/fuzz/corpus/TARGET/ and is from then on part of the suite.
+A crash is kept in tests/fuzz/corpus/TARGET/ and is from then on part of the suite. So is what `--merge FOLDER`
+chooses: of the inputs that a guided run left in its `--found FOLDER`, the fewest that reach everything it reached.
 """
 
 import argparse
@@ -66,8 +67,11 @@ def keep(name: str, data: bytes) -> Path:
     return path
 
 
-def guided(name: str, runs: int, seconds: float) -> None:
-    """With atheris (libFuzzer): never returns; exit code 0 when nothing fell over."""
+def guided(name: str, runs: int, seconds: float, found: Path | None, merge: Path | None) -> None:
+    """With atheris (libFuzzer): never returns; exit code 0 when nothing fell over.
+
+    Inputs that reach new code go to `found`; those of `merge` are added to the corpus as far as they are needed.
+    """
     import atheris
 
     import guidance.plan
@@ -78,13 +82,15 @@ def guided(name: str, runs: int, seconds: float) -> None:
     if name in ("settings", "plan"):
         for function in (guidance.plan.load_plan, guidance.settings.load_settings, guidance.settings.parse_settings):
             atheris.instrument_func(function)
-    start = Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    start = found or Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
+    start.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(seeds(name)):
-        (start / str(number)).write_bytes(data)
+        (start / f"seed-{number}").write_bytes(data)
     folder = Path(__file__).parent / "corpus" / name
     folder.mkdir(parents=True, exist_ok=True)
+    folders = ["-merge=1", str(folder), str(start), str(merge)] if merge else [str(start)]
     words = [
-        sys.argv[0], str(start), f"-artifact_prefix={folder}/", f"-max_len={LARGEST}", f"-rss_limit_mb={PROCESS_MB}",
+        sys.argv[0], *folders, f"-artifact_prefix={folder}/", f"-max_len={LARGEST}", f"-rss_limit_mb={PROCESS_MB}",
              "-timeout=5", "-print_final_stats=1", f"-runs={runs or -1}"]  # fmt: skip
     words += [f"-max_total_time={round(seconds)}"] if seconds else []
     atheris.Setup(words, TARGETS[name])
@@ -98,9 +104,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=0)
     parser.add_argument("--seconds", type=float, default=0.0)
     parser.add_argument("--plain", action="store_true", help="without atheris")
+    parser.add_argument("--found", type=Path, help="folder for inputs that reach new code")
+    parser.add_argument("--merge", type=Path, help="folder of such inputs: add the needed ones to the corpus")
     given = parser.parse_args()
     if not given.plain and importlib.util.find_spec("atheris"):
-        guided(given.target, given.runs, given.seconds)
+        guided(given.target, given.runs, given.seconds, given.found, given.merge)
     began = time.monotonic()
     done = plain(given.target, given.runs, given.seconds)
     print(f"{given.target}: {done} inputs in {time.monotonic() - began:.0f} s, none fell over")

@@ -44,7 +44,8 @@ class _Last(NamedTuple):
 class GuardMemory:
     """What rules over more than one frame need to remember of each guard.
 
-    `roles` as in the room's settings (absent = organ at risk), `t0_c` the body's temperature.
+    `roles` as in the room's settings (absent = organ at risk), `t0_c` the body's temperature. With `period_ns`, the
+    time between two frames, a frame that never came counts as one without temperature.
     """
 
     def __init__(
@@ -53,13 +54,16 @@ class GuardMemory:
         limits_cem43_min: Mapping[str, float | None],
         roles: Mapping[str, str] | None = None,
         t0_c: float | None = None,
+        period_ns: int = 0,
     ) -> None:
         self._limits_c = dict(limits_c)
         self._limits_dose = dict(limits_cem43_min)
         self._roles = dict(roles or {})
         self._t0_c = t0_c if t0_c is not None else float("nan")
         self._last: dict[str, _Last] = {}
+        self._period_ns = period_ns
         self._unseen: dict[str, int] = {}
+        self._seen_ns: dict[str, int] = {}
         self._repeated = 0
 
     def declare(self, facts: Facts, stream: str) -> None:
@@ -81,7 +85,7 @@ class GuardMemory:
             return
         for name in GUARD_FACTS:
             facts.forget(name, guard)
-        for memory in (self._last, self._unseen, self._roles):
+        for memory in (self._last, self._unseen, self._seen_ns, self._roles):
             memory.pop(guard, None)
 
     def measure(self, facts: Facts, result: Scalars, stream: str, at_ns: int) -> None:
@@ -104,7 +108,12 @@ class GuardMemory:
             self._guard(facts, guard, {}, False, at_ns)
 
     def _see(self, facts: Facts, subject: str, known: bool, at_ns: int) -> None:
-        self._unseen[subject] = 0 if known else self._unseen.get(subject, 0) + 1
+        frames = 0 if known else self._unseen.get(subject, 0) + 1
+        if known:
+            self._seen_ns[subject] = at_ns
+        elif self._period_ns and subject in self._seen_ns:
+            frames = max(frames, round((at_ns - self._seen_ns[subject]) / self._period_ns))
+        self._unseen[subject] = frames
         facts.set("guard_unseen_frames", subject, Fact(float(self._unseen[subject]), at_ns))
 
     def _guard(self, facts: Facts, guard: str, result: Scalars, known: bool, at_ns: int) -> None:

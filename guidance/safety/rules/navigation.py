@@ -1,9 +1,10 @@
 """G1 to G3, K4t to K7, R2: nearness to what must be spared, corridors, needles, calibrations, following."""
 
 from devices.messages import AlertKind, Priority
-from guidance.safety.rules.row import ARMED, ENERGY, NEVER, Compare, Rule, block, hold, stop, warn
+from guidance.safety.rules.row import ARMED, AT_REST, ENERGY, NEVER, Compare, Rule, block, hold, stop, warn
 
 _BODY = AlertKind.PHYSIOLOGICAL
+_BREATHS_MS = 10_000.0  # at rest nothing is held: breathing past the needle is shown at once, and news when it lasts
 
 RULES: tuple[Rule, ...] = (
     warn(
@@ -21,7 +22,7 @@ RULES: tuple[Rule, ...] = (
     hold(
         id="G2", row="G2", hazard="tool outside its corridor", cause="aim, breathing",
         fact="corridor_error_mm", limit="corridor_mm", kind=_BODY, priority=Priority.MEDIUM, latch=False,
-        unknown_in=NEVER, hysteresis=0.3, delay_ms=100.0,
+        unknown_in=NEVER, hysteresis=0.3, delay_ms=100.0, quiet_ms=_BREATHS_MS, quiet_in=AT_REST,
         text="{subject} {value:.1f} mm beside its way with two sigma (limit {limit:.1f})",
         advice="draw back and correct the way", bound="150 ms",
     ),

@@ -66,6 +66,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     delay_ms: float = 0.0
     hold_ms: float = 0.0
     quiet_ms: float = 0.0
+    quiet_in: frozenset[Phase] = ALWAYS
     hysteresis: float = 0.0
     fresh_ms: float = 0.0  # evidence older than this makes the fact unknown; 0 = the fact states an age itself
     auto_resume: bool = False

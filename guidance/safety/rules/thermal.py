@@ -122,6 +122,12 @@ RULES: tuple[Rule, ...] = (
         advice="acknowledge, set the sequence as planned, take a new reference, reset", bound="1 frame",
     ),
     hold(
+        id="T7", row="T7", hazard="heated target without temperature", cause="motion, signal, slices elsewhere",
+        fact="target_unseen_frames", limit="target_unseen_frames", latch=False, auto_resume=True, phases=ARMED,
+        text="{subject}: control has not seen it in {value:.0f} frame(s) (limit {limit:.0f})",
+        advice="wait until control has found the organ; check slices and signal", bound="1 frame + 50 ms",
+    ),
+    hold(
         id="H1", row="H1", hazard="dose in the near field", cause="many sonications through the same tissue",
         fact="near_field_dose_cem43_min", limit="near_field_dose_cem43_min", kind=_PATIENT, phases=ARMED,
         text="{subject} dose {value:.1f} CEM43 min (limit {limit:.1f})",

@@ -4,11 +4,12 @@ from devices.messages import Priority
 from guidance.safety.rules.row import ENERGY, Rule, block, hold, stop, warn
 
 _VIEW = "bring the tool into view"
+_GLANCE_MS = 2000.0  # a hand before the camera: shown as not live at once, news when it lasts
 
 RULES: tuple[Rule, ...] = (
     warn(
         id="K1", row="K1", hazard="tracker stale", cause="tracker, link, line of sight",
-        fact="pose_age_ms", limit="pose_age_ms", hold_ms=500,
+        fact="pose_age_ms", limit="pose_age_ms", hold_ms=500, quiet_ms=_GLANCE_MS,
         text="{subject} NOT LIVE for {value:.0f} ms (limit {limit:.0f})",
         advice="check the tracker and the line of sight", bound="its limit + 50 ms",
     ),
@@ -25,7 +26,7 @@ RULES: tuple[Rule, ...] = (
     ),
     warn(
         id="K2i", row="K2", hazard="tool reported invalid", cause="tool out of view",
-        fact="pose_invalid_ms", limit="pose_invalid_ms", hold_ms=500,
+        fact="pose_invalid_ms", limit="pose_invalid_ms", hold_ms=500, quiet_ms=_GLANCE_MS,
         text="{subject} reported invalid by the tracker for {value:.0f} ms", advice=_VIEW, bound="250 ms",
     ),
     hold(

@@ -54,6 +54,8 @@ def test_silence_is_told_as_not_live_within_the_limit(bench) -> None:
     bench.step(200)
     bench.step(160, pose=False)
     assert bench.sent(GuidedPose)[-1].quality is Quality.MISSING
+    assert not bench.sent(Alert), "a glance away is shown, not sounded"
+    bench.step(2100, pose=False)
     assert any(alert.name == "K1.Needle" and alert.state == "active" for alert in bench.sent(Alert))
 
 

@@ -125,7 +125,7 @@ def behaviour(rule: str, fact: str, compare: str, limit: float, rules: tuple[Rul
     world = World(rules, limits)
     world.treat()
     world.facts.set(fact, "it", Fact(outside, world.now_ns, proven=False))
-    for _ in range(3):
+    for _ in range(6):
         world.now_ns += ms(400)
         world.tick()
     parts.append(f"unknown: {told(world, alarm)}")
@@ -139,13 +139,15 @@ def behaviour(rule: str, fact: str, compare: str, limit: float, rules: tuple[Rul
     world.act("RESET")
     quiet = hold(world, fact, inside, alarm, "active", seconds=1.2)
     raised = hold(world, fact, outside, alarm, "active", seconds=1.5)
+    if raised == "never":
+        raised = hold(world, fact, outside, alarm, "active", seconds=12.0, step_ms=400)
     parts.append(f"idle: inside {quiet}, outside {raised} {told(world, alarm)}")
     hold(world, fact, limit - sign * max(abs(limit) * 0.5, 0.4), alarm, "cleared", seconds=6.0, step_ms=100)
     parts.append(f"back: {told(world, alarm)}")
     world = World(rules, limits)
     world.act("RESET")
     world.facts.set(fact, "it", Fact(outside, world.now_ns, proven=False))
-    for _ in range(4):
+    for _ in range(6):
         world.now_ns += ms(400)
         world.tick()
     parts.append(f"unknown: {told(world, alarm)}")

@@ -23,10 +23,7 @@ HAZARDS = "T1 T2 T3 T4 T5 T6 M1 M2 K1 K2 K3 K4 P1 P2 N1 N2 N3 N4 C1 C2 C3 O1 O2 
 # Mutants that no judgement can tell apart, by rule and mutation, with the reason.
 _AT_REST = "at rest nothing flows that HOLD could hold: it refuses to arm, as BLOCK does"
 _STOPS_TOO = "unknown is a STOP by the next row of the same fact, which leaves nothing to hold"
-_GATE = "at rest nothing is told for ten seconds; that an armed room waits for its gate is a test of the treatment"
 EQUIVALENT: dict[tuple[str, str], str] = {
-    ("M1", "phases"): _GATE,
-    ("M1c", "phases"): _GATE,
     ("T1u", "unknown"): _STOPS_TOO,
     ("T2", "unknown"): _STOPS_TOO,
     ("T5", "reaction HOLD"): _AT_REST,

@@ -27,7 +27,7 @@ def raised(world: World, fact: str, rule: str):
 
 
 def test_acknowledging_silences_and_clears_nothing(world: World) -> None:
-    alarm = raised(world, "pose_age_ms", "K1")
+    alarm = raised(world, "pose_repeats", "K2")
     assert alarm.state is AlarmState.ACTIVE
     assert alarm.unseen
     assert alarm.acknowledge("anna", world.now_ns)
@@ -62,7 +62,7 @@ def test_a_condition_that_comes_again_is_a_new_alarm(world: World) -> None:
     assert alarm.first_ns > first
 
 
-@pytest.mark.parametrize(("fact", "rule"), [("hot_region_c", "T1"), ("pose_age_ms", "K1")])
+@pytest.mark.parametrize(("fact", "rule"), [("hot_region_c", "T1"), ("pose_repeats", "K2")])
 def test_an_acknowledged_alarm_that_lasts_asks_again(world: World, fact: str, rule: str) -> None:
     alarm = raised(world, fact, rule)
     assert world.judge.remind(world.now_ns) == []
@@ -87,10 +87,10 @@ def test_a_row_may_be_calmer_while_no_energy_can_flow(world: World) -> None:
 
 
 def test_shown_alarms_are_ordered_and_those_who_signed_off_are_not_missed(world: World) -> None:
-    raised(world, "pose_age_ms", "K1")
+    raised(world, "pose_repeats", "K2")
     raised(world, "clock_step_ms", "C1")
     raised(world, "stop_unconfirmed_ms", "N2")
-    assert [alarm.rule.id for alarm in world.judge.shown()] == ["N2", "C1", "K1"]
+    assert [alarm.rule.id for alarm in world.judge.shown()] == ["N2", "C1", "K2"]
     world.set("console_lease_ms", 1e6, "wall")
     world.tick()
     world.facts.forget("console_lease_ms", "wall")
@@ -140,7 +140,7 @@ def test_a_pause_is_short_and_a_new_high_alarm_breaks_it(world: World) -> None:
     assert "up to 120 s" in signals.pause("anna", 121, world.now_ns)
     assert "up to 120 s" in signals.pause("anna", 0, world.now_ns)
     assert signals.pause("anna", 120, world.now_ns) == ""
-    signals.heard([raised(world, "pose_age_ms", "K1")])
+    signals.heard([raised(world, "pose_repeats", "K2")])
     assert signals.is_paused(world.now_ns)
     high = raised(world, "hot_region_c", "T1")
     high.acknowledge("anna")
@@ -154,7 +154,7 @@ def test_a_pause_is_short_and_a_new_high_alarm_breaks_it(world: World) -> None:
 def test_nobody_answers_and_the_next_console_is_called(world: World) -> None:
     signals = Signals(world.facts, 10_000)
     alarm = raised(world, "hot_region_c", "T1")
-    medium = raised(world, "pose_age_ms", "K1")
+    medium = raised(world, "pose_repeats", "K2")
     consoles = ["a", "b"]
     signals.measure([alarm, medium], consoles, world.now_ns + ms(5_000))
     assert signals.calling == ""
