@@ -7,6 +7,7 @@ import msgspec
 import numpy as np
 
 from devices.messages import Alert, AnyMessage, Metrics
+from sim.implant import ImplantRow, implant_score, told_implant
 from sim.space import Matrix, Vector, unit, vector
 
 _SAMPLES = 200
@@ -25,27 +26,40 @@ TipAt = Callable[[str, int], tuple[Vector, Vector] | None]  # (stream, ns) -> tr
 
 
 def placement_score(
-    told: Iterable[tuple[int, AnyMessage]], targets: Sequence[TargetRow], tip_at: TipAt
+    told: Iterable[tuple[int, AnyMessage]],
+    targets: Sequence[TargetRow],
+    tip_at: TipAt,
+    implant: ImplantRow | None = None,
 ) -> dict[str, Any]:
-    """Every core and placement once: tip error against its stated bound, distance to the nearest target, hits."""
+    """Every core and placement once: tip error against its stated bound, distance to the nearest target, hits, dose."""
     rows: dict[str, dict[str, Any]] = {}
     alarms: dict[str, str] = {}
     coverage: dict[str, dict[str, float]] = {}
     registered: dict[str, float] = {}
-    for now_ns, message in told:
+    needles: dict[str, tuple[Vector, Vector]] = {}
+    doses: list[dict[str, float]] = []
+    for _, message in told:
         if isinstance(message, Alert) and message.state == "active":
             alarms.setdefault(message.name, message.text)
         if not isinstance(message, Metrics):
             continue
         if message.name.startswith(("core-", "placed-")) and message.name not in rows:
-            row = _row(message, now_ns, targets, tip_at)
-            if row is not None:
-                rows[message.name] = row
+            truth = _truth(message, tip_at)
+            if truth is not None:
+                rows[message.name] = _row(message, truth, targets)
+                needles[message.name.removeprefix("placed-")] = truth
         if message.name.startswith("coverage-") and message.values.get("final"):
             kept = ("minimal_mm", "pessimistic_mm", "covered_0mm", "complete")
             coverage[message.name] = {key: message.values[key] for key in kept if key in message.values}
+        if message.name.startswith("dose-"):
+            doses.append(message.values)
         if message.name.startswith(("points-", "pivot-")):
             registered |= {f"{message.name}.{key}": message.values[key] for key in message.values if key[0] != "m"}
+    found: dict[str, Any] = {}
+    if implant is not None and doses:
+        ball = next(target for target in targets if target.name == implant.target)
+        true = implant_score(implant, needles, vector(ball.center_mm), ball.radius_mm)
+        found["dose"] = told_implant(doses) | true
     errors = [row["error_mm"] for row in rows.values()]
     return {
         "rows": rows,
@@ -55,15 +69,17 @@ def placement_score(
         "worst_error_mm": max(errors, default=None),
         "within_bound": sum(row["error_mm"] <= row["bound_mm"] for row in rows.values()),
         "recorded": len(rows),
+        **found,
     }
 
 
-def _row(message: Metrics, now_ns: int, targets: Sequence[TargetRow], tip_at: TipAt) -> dict[str, Any] | None:
+def _truth(message: Metrics, tip_at: TipAt) -> tuple[Vector, Vector] | None:
     truths = (tip_at(stream, at_ns) for stream, at_ns in message.evidence.items())
-    found = next((truth for truth in truths if truth is not None), None)
-    if found is None:
-        return None
-    tip, axis = found
+    return next((truth for truth in truths if truth is not None), None)
+
+
+def _row(message: Metrics, truth: tuple[Vector, Vector], targets: Sequence[TargetRow]) -> dict[str, Any]:
+    tip, axis = truth
     values = message.values
     told = vector([values["tip_r_mm"], values["tip_a_mm"], values["tip_s_mm"]])
     row = {"error_mm": float(np.linalg.norm(told - tip)), "bound_mm": values.get("bound_mm", 0.0)}

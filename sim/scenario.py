@@ -34,6 +34,7 @@ from devices.messages import AnyMessage
 from devices.peer import Peer
 from sim.errors import ScenarioError
 from sim.faults import Fault, Faulty
+from sim.implant import ImplantRow
 from sim.latency import SendLog
 from sim.phantom.world import World, WorldSettings
 from sim.placements import TargetRow
@@ -69,6 +70,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     faults: tuple[Fault, ...] = ()
     targets: tuple[TargetRow, ...] = ()
     tips: dict[str, str] = {}  # tool -> the tool whose tip is its true one (a needle that bends)
+    implant: ImplantRow | None = None  # seeds that needles leave
     seed: int = 1
     title: str = ""
     build: str = "sim.scenario.build"
@@ -111,7 +113,7 @@ def build(values: dict[str, Any], *, seed: int | None, start_ns: int) -> Room:
     seed = scenario.seed if seed is None else seed
     world = World(scenario.world or WorldSettings(), seed=seed, start_ns=start_ns)
     sends = SendLog()
-    truth = Truth(world, scenario.targets, scenario.tips)
+    truth = Truth(world, scenario.targets, scenario.tips, scenario.implant)
     peers: list[Peer] = []
     for index, row in enumerate(scenario.peers):
         rng = np.random.default_rng([seed, 100 + index])

@@ -11,6 +11,7 @@ from devices.peer import Peer
 from devices.quality import Quality
 from sim.consumers import Console
 from sim.gating import gating_score
+from sim.implant import ImplantRow
 from sim.lesions import lesion_score
 from sim.phantom.freezing import FrozenTissue
 from sim.phantom.world import World
@@ -29,9 +30,15 @@ _COUNTED = (GuidedPose, Overlay, Metrics, Alert, Command)
 class Truth:
     """Registry of what the peers know: tools by name, clocks by message name, therapy devices."""
 
-    def __init__(self, world: World, targets: Sequence[TargetRow] = (), tips: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        world: World,
+        targets: Sequence[TargetRow] = (),
+        tips: dict[str, str] | None = None,
+        implant: ImplantRow | None = None,
+    ) -> None:
         self.world = world
-        self.targets, self.tips = targets, tips or {}
+        self.targets, self.tips, self.implant = targets, tips or {}, implant
         self.robots: dict[str, Robot] = {}
         self.tools: dict[str, ToolMotion] = {}
         self.therapies: list[TherapyDevice] = []
@@ -125,7 +132,7 @@ class Truth:
             "heat": self.heat(end_ns),
             **self._gating(told, end_ns),
             **lesion_score(self.world, told, self.therapies[0].switched if self.therapies else ()),
-            "placements": placement_score(told, self.targets, self.tip_and_axis),
+            "placements": placement_score(told, self.targets, self.tip_and_axis, self.implant),
         }
 
     def _gating(self, outputs: list[tuple[int, AnyMessage]], end_ns: int) -> dict[str, Any]:

@@ -14,6 +14,8 @@ from guidance.events import Act, Effect, JobDone
 from guidance.exact import Matrix, Vector, apply
 from guidance.navigation.applicators import SpacingLimits, compare_needles, group_faults
 from guidance.navigation.cores import CERTAIN, MISSED, POSSIBLE, CoreLog
+from guidance.navigation.implants import IsoDose, implant_of, planned_needles
+from guidance.navigation.targeting import AT_RISK
 from guidance.navigation.zones import carry
 from guidance.safety.facts import Fact
 from guidance.settings import NeedleGroup
@@ -28,7 +30,7 @@ Place = tuple[Vector, Vector, float]  # tip RAS mm, unit axis towards the hand, 
 class NavigationDesk(Desk):
     """Acts CORE, PLACE, AIM and VERIFY; every record goes out as Metrics with the poses that it was made from."""
 
-    jobs = frozenset({"verify"})
+    jobs = frozenset({"verify", "dose"})
 
     def __init__(self, scene: Scene, poses: PoseDesk) -> None:
         self._scene, self._poses = scene, poses
@@ -36,6 +38,7 @@ class NavigationDesk(Desk):
         self._tools = [tool.name for tool in scene.settings.tools if tool.role == "tool"]
         self.cores = CoreLog(scene.plan) if scene.plan else None
         self.placed: dict[str, Place] = {}  # trajectory or tool -> where its applicator was left
+        self.doses: dict[str, dict[str, float]] = {}  # target -> newest numbers of the implant
         self.coverage: dict[str, dict[str, float]] = {}  # target -> newest numbers, final ones last
         self._needles_ns = self._live_ns = 0
         for group in self._navigation.groups:
@@ -88,6 +91,7 @@ class NavigationDesk(Desk):
             return (str(fault),), []
         self.placed[name] = place
         self._scene.zones += carried
+        self._show_implant()
         tip, axis, sigma = place
         values = _point("tip", tip) | _point("axis", axis) | {"sigma_mm": sigma, **self._bound(tool)}
         measured = self._poses.latest[tool][1]
@@ -95,7 +99,7 @@ class NavigationDesk(Desk):
         values |= {key: measured[key] for key in kept if key in measured}
         values |= {key: value for key, value in measured.items() if key.endswith(".margin_mm")}
         effects = self._tell(f"placed-{name}", values, told, act.now_ns)
-        return (), [*effects, *self._jobs(final=True, told=told)]
+        return (), [*effects, *self._jobs(final=True, told=told), *self._dose_jobs(sigma, False, told)]
 
     def _aim(self, act: Act) -> Answer:
         """`name`: trajectory, or tool and trajectory."""
@@ -108,7 +112,7 @@ class NavigationDesk(Desk):
         return (), []
 
     def _verify(self, act: Act) -> Answer:
-        jobs = self._jobs(final=True, told={})
+        jobs = self._jobs(final=True, told={}) + self._dose_jobs(self._worst_sigma(), True, {})
         return (() if jobs else ("nothing was placed that the plan has a zone for",)), jobs
 
     def _zones(self, way: str, place: Place) -> list[tuple[Any, Matrix]]:
@@ -118,12 +122,44 @@ class NavigationDesk(Desk):
         rows = [zone for zone in self._plan.zones if zone.trajectory == way]
         return [(zone.shape, carry(self._plan.trajectory(way), place[0], place[1])) for zone in rows]
 
+    def _show_implant(self) -> None:
+        """The prescribed dose of the seeds that lie now stands for what was treated."""
+        plan = self._plan
+        implant = implant_of(plan.seeds, self._lying()) if plan else None
+        if plan is not None and implant is not None:
+            dose_gy = max(target.prescription.get("dose_gy", 0.0) for target in plan.targets)
+            kept = [row for row in self._scene.zones if not isinstance(row[0], IsoDose)]
+            self._scene.zones = [*kept, (IsoDose(implant, dose_gy), np.eye(4))]
+
+    def _lying(self) -> dict[str, tuple[Vector, Vector]]:
+        return {name: place[:2] for name, place in self.placed.items()}
+
+    def _dose_jobs(self, sigma: float, last: bool, told: dict[str, int]) -> list[Effect]:
+        """One a target with a dose: of the seeds that lie, and of them with the rest as planned."""
+        plan = self._plan
+        implant = implant_of(plan.seeds, self._lying()) if plan else None
+        if plan is None or implant is None:
+            return []
+        expected = implant_of(plan.seeds, planned_needles(plan) | self._lying())
+        organs = [(s.name, s.shape) for s in plan.structures if s.role in AT_RISK]
+        jobs: list[Effect] = []
+        for target in plan.targets:
+            if target.structure is None or "dose_gy" not in target.prescription:
+                continue
+            inputs = {
+                "target": target.name, "shape": plan.structure(target.structure).shape, "organs": organs,
+                "implant": implant, "expected": expected, "dose_gy": target.prescription["dose_gy"],
+                "sigma_mm": sigma, "last": last,
+            }  # fmt: skip
+            jobs.append(self._scene.job("show", "", "dose", inputs, told))
+        return jobs
+
     def _jobs(self, final: bool, told: dict[str, int], more: list[tuple[Any, Matrix]] | None = None) -> list[Effect]:
         """One verification a target outline, of what was placed and, live, of what would be."""
         zones = [*self._scene.zones, *(more or [])]
         if self._plan is None or not zones:
             return []
-        sigma = max((sigma for _, _, sigma in self.placed.values()), default=self._widest_sigma())
+        sigma = self._worst_sigma()
         jobs: list[Effect] = []
         for target in self._plan.targets:
             if target.structure is None:
@@ -136,15 +172,19 @@ class NavigationDesk(Desk):
             jobs.append(self._scene.job("show", slot, "verify", inputs, told))
         return jobs
 
-    def _widest_sigma(self) -> float:
-        return max((values.get("sigma_mm", 0.0) for _, values in self._poses.latest.values()), default=0.0)
+    def _worst_sigma(self) -> float:
+        live = max((values.get("sigma_mm", 0.0) for _, values in self._poses.latest.values()), default=0.0)
+        return max((sigma for _, _, sigma in self.placed.values()), default=live)
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
-        """A verification: told, and kept for the summary."""
+        """A verification or the dose of an implant: told, and kept for the summary."""
         if result.failed:
             return ()
         name = str(result.facts["target"])
         values = {key: float(v) for key, v in result.facts.items() if isinstance(v, (int, float))}
+        if result.kind == "dose":
+            self.doses[name] = values
+            return self._tell(f"dose-{name}", values, told, result.now_ns)
         if values["final"] or not self.coverage.get(name, {}).get("final"):
             self.coverage[name] = values
         return self._tell(f"coverage-{name}", values, told, result.now_ns)

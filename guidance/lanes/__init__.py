@@ -14,7 +14,7 @@ from guidance.lanes.calibrations import CalibrationWork
 from guidance.lanes.cine import CineShow
 from guidance.lanes.cryo import CryoWork
 from guidance.lanes.damage import DamageWork
-from guidance.lanes.forecast import forecast_worker
+from guidance.lanes.geometry import GeometryWork
 from guidance.lanes.guard import GuardWork, Result
 from guidance.lanes.heating import HeatingWork, forecast_worker
 from guidance.lanes.motion import MotionWork, warm_motion
@@ -51,10 +51,10 @@ class Workbench:
             "damage": DamageWork(settings, plan).damage,
             "iceball": CryoWork(settings, plan).iceball,
             "cine_frame": CineShow(settings, plan).frame,
-            "damage": DamageWork(settings, plan).damage,
             "planes": show.planes,
             "geometry": GeometryWork(plan).geometry,
             "verify": verify.verify,
+            "dose": verify.dose,
             "register": verify.register,
             "pivot": verify.pivot,
             "line": verify.line,

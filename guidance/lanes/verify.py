@@ -6,10 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.messages import Image, Matrix
+from guidance.navigation.implants import (
+    QUICK_SAMPLES,
+    SAMPLES,
+    inside_points,
+    organ_numbers,
+    target_numbers,
+)
 from guidance.navigation.verification import verify_coverage
 from guidance.navigation.zones import Carried, Union
 from guidance.plan import Shape
 from guidance.space import calibrate_pivot, estimate_lag, line_depth, register_points
+from guidance.tissue.seeds import Implant
 
 Facts = dict[str, float | int | str | bool | None]
 Result = tuple[Facts, dict[str, Any]]
@@ -35,6 +43,28 @@ def verify(
     }
     facts |= {f"covered_{margin:g}mm": share for margin, share in found.by_margin.items()}
     facts |= {f"weakest_{axis}_mm": float(v) for axis, v in zip("ras", found.weakest_mm, strict=True)}
+    return facts, {}
+
+
+def dose(
+    target: str, shape: Shape, organs: list[tuple[str, Shape]], implant: Implant, expected: Implant, dose_gy: float,
+    sigma_mm: float, last: bool,
+) -> Result:  # fmt: skip
+    """What target and organs get of an implant, and would get with the rest of the needles as planned.
+
+    `replan`: 1 where the seeds still to come, placed as planned, would not bring D90 to the prescribed dose.
+    """
+    samples = SAMPLES if last else QUICK_SAMPLES
+    points, cell_cc = inside_points(shape, samples)
+    facts: Facts = {"target": target, "prescribed_gy": dose_gy, "last": float(last), "seeds": len(implant.places_mm)}
+    facts |= target_numbers(implant, points, dose_gy, sigma_mm)
+    coming = target_numbers(expected, points, dose_gy, sigma_mm)
+    facts |= {"expected_d90_gy": coming["d90_gy"], "expected_v100": coming["v100"]}
+    facts["replan"] = float(coming["d90_gy"] < dose_gy)
+    facts |= {"volume_cc": len(points) * cell_cc, "sigma_mm": sigma_mm}
+    for name, organ in organs:
+        found = organ_numbers(implant, *inside_points(organ, samples))
+        facts |= {f"{name}.{key}": value for key, value in found.items()}
     return facts, {}
 
 

@@ -30,6 +30,7 @@ def _names(plan: Plan, rows: PlanRows) -> list[str]:
         "trajectories": [row.name for row in rows.trajectories],
         "zones": [row.name for row in rows.zones],
         "landmarks": [row.name for row in rows.landmarks],
+        "seeds": [row.trajectory for row in rows.seeds],
     }
     faults = [
         f"{what}.{n}: is defined twice" for what, names in lists.items() for n in set(names) if names.count(n) > 1
@@ -37,6 +38,7 @@ def _names(plan: Plan, rows: PlanRows) -> list[str]:
     uses = [(f"targets.{row.name}.structure", row.structure, "structures") for row in rows.targets]
     uses += [(f"trajectories.{row.name}.target", row.target, "targets") for row in rows.trajectories]
     uses += [(f"zones.{row.name}.trajectory", row.trajectory, "trajectories") for row in rows.zones]
+    uses += [(f"seeds.{row.trajectory}.trajectory", row.trajectory, "trajectories") for row in rows.seeds]
     uses += [(f"landmarks.{row.name}.inside", row.inside, "structures") for row in rows.landmarks]
     uses += [(f"structures.{row.name}.surrogate", row.surrogate, "structures") for row in rows.structures]
     return faults + [
@@ -153,6 +155,22 @@ def _paths(plan: Plan, rows: PlanRows) -> list[str]:
     return faults
 
 
+def _seeds(plan: Plan, rows: PlanRows) -> list[str]:
+    """Seeds need a dose to be judged by, and lie within the patient on their way."""
+    faults = []
+    if plan.seeds and not any("dose_gy" in target.prescription and target.structure for target in plan.targets):
+        faults.append("seeds: no target with a structure and a dose_gy says what they are for")
+    lengths = {way.name: way.length_mm for way in plan.trajectories}
+    for row in plan.seeds:
+        length = lengths.get(row.trajectory)
+        if length is not None and max(row.behind_mm) > length:
+            faults.append(
+                f"seeds.{row.trajectory}.behind_mm: {max(row.behind_mm):.1f} mm lies before the entry, "
+                f"{length:.1f} mm from the target"
+            )
+    return faults
+
+
 def _volumes(plan: Plan, rows: PlanRows) -> list[str]:
     stated = {row.name: row.volume_ml for row in rows.structures if row.volume_ml is not None}
     faults = []
@@ -181,5 +199,6 @@ _CHECKS: tuple[Callable[[Plan, PlanRows], list[str]], ...] = (
     _inside,
     _side,
     _paths,
+    _seeds,
     _volumes,
 )

@@ -82,7 +82,7 @@ def _faces(inside: NDArray[np.bool_], axis: int) -> NDArray[np.float32]:
 
 
 @kernel(numba.void(_GRID, M, V, F8, M, V_OUT))
-def _look_up(
+def look_up(
     grid: NDArray[np.float32],
     grid_from_ras: Matrix,
     spacing: Vector,
@@ -90,6 +90,7 @@ def _look_up(
     points: Points,
     out: Vector,
 ) -> None:
+    """Linear look-up of a distance grid at points (N, 3); outside of it a bound that is never too large."""
     for n in range(points.shape[0]):
         away, reach = 0.0, 0.0
         x, y, z = points[n, 0], points[n, 1], points[n, 2]
@@ -158,7 +159,7 @@ class SignedDistance:
 
     def distance_into(self, points: Points, out: Vector) -> None:
         """See `Shape`."""
-        _look_up(self.field_mm, self._field_from_ras, self.spacing_mm, self._margin_mm, points, out)
+        look_up(self.field_mm, self._field_from_ras, self.spacing_mm, self._margin_mm, points, out)
 
     def at(self, points: Points) -> Vector:
         """Signed distances (N,) of points (N, 3) in RAS mm, negative inside."""

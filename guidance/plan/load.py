@@ -13,7 +13,7 @@ from guidance.errors import PlanError, SettingsError
 from guidance.exact import Vector
 from guidance.plan import schema
 from guidance.plan.checks import plan_faults
-from guidance.plan.model import Landmark, Plan, Structure, Target, Trajectory, Zone, content_sha256
+from guidance.plan.model import Landmark, Plan, Seeds, Structure, Target, Trajectory, Zone, content_sha256
 from guidance.plan.shapes import Box, Capsule, Grown, Shape, Sphere
 from guidance.plan.sources import SourceError, Sources
 from guidance.settings import describe, read_toml
@@ -179,6 +179,7 @@ def load_plan(path: Path | str) -> Plan:
         structures,
         tuple(resolver.zones()),
         tuple(resolver.landmarks()),
+        tuple(Seeds(row.trajectory, row.model, row.strength_u, row.behind_mm) for row in rows.seeds),
         rows.reason,
         rows.replaces,
     )

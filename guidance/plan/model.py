@@ -95,6 +95,21 @@ class Zone:
 
 
 @dataclass(frozen=True, eq=False)
+class Seeds:
+    """Seeds of one needle, each of `strength_u`, their centres `behind_mm` its target."""
+
+    trajectory: str
+    model: str
+    strength_u: float
+    behind_mm: tuple[float, ...]
+
+    def places_mm(self, tip_mm: Vector, axis: Vector) -> NDArray[np.float64]:
+        """Centres (N, 3) RAS mm for a needle whose tip is at `tip_mm`, `axis` unit towards the hand."""
+        places: NDArray[np.float64] = np.asarray(tip_mm) + np.array(self.behind_mm)[:, None] * np.asarray(axis)
+        return places
+
+
+@dataclass(frozen=True, eq=False)
 class Guard:
     """A thermal limit: `structure` is protected, the temperature is taken in `measured_in`."""
 
@@ -126,6 +141,7 @@ class Plan:
     structures: tuple[Structure, ...] = ()
     zones: tuple[Zone, ...] = ()
     landmarks: tuple[Landmark, ...] = ()
+    seeds: tuple[Seeds, ...] = ()
     reason: str = ""
     replaces: str = ""
     files: dict[str, str] = field(default_factory=dict)  # path -> SHA-256 of its bytes, the plan's own file first
@@ -179,6 +195,7 @@ def canonical(plan: Plan) -> dict[str, Any]:
             for s in plan.structures
         },
         "zones": {z.name: [z.shape.canonical(), z.trajectory] for z in plan.zones},
+        "seeds": {s.trajectory: [s.model, s.strength_u, *canonical_mm(s.behind_mm)] for s in plan.seeds},
         "landmarks": {mark.name: [canonical_mm(mark.position_mm), mark.inside] for mark in plan.landmarks},
     }
 

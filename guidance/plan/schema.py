@@ -160,6 +160,15 @@ class ZoneRow(_Strict):
     trajectory: Identifier | None = None
 
 
+class SeedsRow(_Strict):
+    """Seeds that stay along one needle: their centres this far behind the trajectory's target."""
+
+    trajectory: Identifier
+    model: Literal["6711"] = "6711"
+    strength_u: float = Field(gt=0, lt=10)  # air-kerma strength of each at implantation
+    behind_mm: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
+
+
 class LandmarkRow(_Strict):
     """A point of the patient for registration, or a golden point (`inside` names the structure it must lie in)."""
 
@@ -192,5 +201,6 @@ class PlanRows(_Strict):
     targets: tuple[TargetRow, ...] = Field(min_length=1)
     trajectories: tuple[TrajectoryRow, ...] = ()
     zones: tuple[ZoneRow, ...] = ()
+    seeds: tuple[SeedsRow, ...] = ()
     landmarks: tuple[LandmarkRow, ...] = ()
     files: tuple[FileRow, ...] = ()

@@ -20,6 +20,7 @@ from guidance.thermometry.settings import ThermometrySettings
 from guidance.thermometry.trust import TrackTrust
 
 from guidance.thermometry.waterfat import FatSubtraction, separate
+
 Complex = NDArray[np.complexfloating[Any, Any]]
 Map = NDArray[np.float32]
 FLOOR_SHARE = 1e-3  # of the largest magnitude: below this there is no signal at all
@@ -216,6 +217,7 @@ class ThermometryPipeline:
         if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
             return self._nothing(time_s, fault)
         trusted = self._trust.judge(given, found)
+
     def _without_fat(self, combined: list[list[Complex]]) -> list[list[Complex]]:
         """Mask the fat; with the model, take it out of the reference frames, and from now on out of every frame."""
         assert self.tissue is not None

@@ -1,4 +1,4 @@
-"""Tissue physics shared by thermometry and therapy."""
+"""Tissue physics shared by thermometry, therapy and navigation."""
 
 from guidance.tissue.pennes import BioheatModel, Tissue
 
