@@ -31,7 +31,10 @@ class Forecast:
 
 @dataclass(frozen=True, eq=False)
 class Outlook:
-    """Where the forecast starts: temperature, its sigma, dose so far, its upper bound, grid, tissue."""
+    """Where the forecast starts: temperature, its sigma, dose so far, its upper bound, grid, tissue.
+
+    `perfusion_spread` is the factor either way that holds the tissue's perfusion in 95 %; smaller where it was learned.
+    """
 
     temperature_c: Map
     sigma_c: Map
@@ -39,6 +42,7 @@ class Outlook:
     dose_upper_min: Map
     spacing_mm: tuple[float, float, float]
     tissue: Tissue
+    perfusion_spread: float = PERFUSION_SPREAD
 
 
 def forecast_after_power_off(start: Outlook) -> Forecast:
@@ -51,8 +55,8 @@ def forecast_after_power_off(start: Outlook) -> Forecast:
     dose = start.dose_min
     ratio = np.where(np.isfinite(start.dose_upper_min), start.dose_upper_min / np.maximum(dose, 1e-6), 1.0)
     expected, seconds = _cool(start, middle, 1.0)
-    upper, _ = _cool(start, middle + spread, 1.0 / PERFUSION_SPREAD)
-    lower, _ = _cool(start, middle - spread, PERFUSION_SPREAD)
+    upper, _ = _cool(start, middle + spread, 1.0 / start.perfusion_spread)
+    lower, _ = _cool(start, middle - spread, start.perfusion_spread)
     return Forecast(
         seconds,
         (dose + expected).astype(np.float32),

@@ -1,9 +1,11 @@
 """Bioheat Kalman filter: every voxel knows its temperature, its heating per unit of power, and how surely.
 
 Prediction by the Pennes model with the source power * absorption, where the absorption (degC/s per unit
-of power) is the second state; measurement with the map's own sigma. The part of sigma that all frames
-share (reference noise) cannot be filtered away and is added to the answer. Innovations beyond 4 sigma
-are artefacts and change nothing, unless they persist: then it is the filter that is wrong.
+of power) is the second state; measurement with the map's own sigma. Power may be a map: the heating that is
+expected of a known beam, and the absorption is then what the tissue makes of it. Planes between the slices of
+the scanner, which it never sees, take over what their neighbours were corrected by. The part
+of sigma that all frames share (reference noise) cannot be filtered away and is added to the answer. Innovations
+beyond 4 sigma are artefacts and change nothing, unless they persist: then it is the filter that is wrong.
 """
 
 from dataclasses import dataclass
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from guidance.thermometry.perfusion import Perfusion, PerfusionEstimate
 from guidance.tissue import BioheatModel
 
 Map = NDArray[np.float32]
@@ -30,6 +33,12 @@ class FilterSettings:
     model_share: float = 0.01  # 1/sqrt(s) of the rise: perfusion differs by half between tissues and patients
     absorption_walk: float = 0.02
     absorption_start: float = 0.5
+    absorption_mean: float = 0.0
+    between_planes: int = 0  # how far a slice speaks for planes that none passes
+    between_kept: float = 0.8  # of a correction, from one plane to the next
+    between_c: float = 0.3  # standard deviation of temperature and absorption that this adds
+    between_absorption: float = 0.1
+    perfusion_spread: float = 0.0  # of the factor on the model's perfusion, before anything is seen; 0: as it is
     gate_sigmas: float = 4.0
     persistent_frames: int = 3
 
@@ -53,12 +62,14 @@ class BioheatFilter:
         self.model, self.settings = model, settings or FilterSettings()
         shape = model.shape
         self.temperature_c = np.full(shape, start_c, np.float32)
-        self.absorption = np.zeros(shape, np.float32)
+        self.absorption = np.full(shape, self.settings.absorption_mean, np.float32)
         self._tt = np.full(shape, start_sigma_c**2, np.float32)
         self._ta = np.zeros(shape, np.float32)
         self._aa = np.full(shape, self.settings.absorption_start**2, np.float32)
         self._refused = np.zeros(shape, np.uint8)
         self._time_s: float | None = None
+        spread = self.settings.perfusion_spread
+        self._perfusion = PerfusionEstimate(model, spread) if spread > 0.0 else None
 
     def update(
         self,
@@ -66,10 +77,12 @@ class BioheatFilter:
         sigma_c: Map,
         time_s: float,
         *,
-        power: float = 0.0,
+        power: float | Map = 0.0,
         shared_sigma_c: float | NDArray[Any] = 0.0,
     ) -> Filtered:
         """Take the measured map at `time_s` (rising); `power` (any unit, always the same) was on since the last.
+
+        `power` is one number, or a map of the heating that the beam is expected to give.
 
         A voxel with infinite `sigma_c` or no temperature is predicted only. Raises ValueError for
         time that does not rise.
@@ -88,10 +101,18 @@ class BioheatFilter:
         artefact = seen & far
         self._refused = np.where(artefact, self._refused + 1, 0).astype(np.uint8)
         restart = self._refused >= self.settings.persistent_frames
+        predicted_c = self.temperature_c
         self._correct(innovation, noise, total, seen & ~far)
         self._restart(restart, temperature_c, noise)
+        if self.settings.between_planes and seen.any():
+            self._between(seen, self.temperature_c - predicted_c)
         sigma = np.sqrt(self._tt + np.square(np.float32(shared_sigma_c))).astype(np.float32)
         return Filtered(time_s, self.temperature_c, sigma, artefact & ~restart)
+
+    @property
+    def perfusion(self) -> Perfusion | None:
+        """What was learned of the perfusion; None where it is taken as the model has it."""
+        return self._perfusion.now if self._perfusion else None
 
     @property
     def absorption_state(self) -> tuple[Map, Map]:
@@ -101,11 +122,41 @@ class BioheatFilter:
     def change_source(self, state: tuple[Map, Map] | None) -> None:
         """Another source is on from now: what was learned of it, or None where nothing was."""
         start = np.full(self.model.shape, self.settings.absorption_start**2, np.float32)
-        self.absorption, self._aa = state or (np.zeros(self.model.shape, np.float32), start)
+        mean = np.full(self.model.shape, self.settings.absorption_mean, np.float32)
+        self.absorption, self._aa = state or (mean, start)
         self._ta = np.zeros(self.model.shape, np.float32)
+        if self._perfusion:
+            self._perfusion.change_source()
 
-    def _predict(self, step_s: float, power: float) -> None:
-        gain = np.float32(step_s * power)
+    def _between(self, seen: NDArray[np.bool_], corrected_c: Map) -> None:
+        """Where no slice passes: the correction of the nearest planes that were seen, and what they learned.
+
+        Only what neighbours were corrected by is taken over, so that a plane between follows them and never itself.
+        """
+        settings, mean = self.settings, np.float32(self.settings.absorption_mean)
+        weights = np.zeros_like(corrected_c)
+        sums = [np.zeros_like(corrected_c) for _ in range(4)]
+        values = (corrected_c, self.absorption - mean, self._tt, self._aa)
+        for far in range(1, settings.between_planes + 1):
+            weight, kept = np.float32(1.0 / far**2), np.float32(settings.between_kept**far)
+            for there, here in ((slice(far, None), slice(None, -far)), (slice(None, -far), slice(far, None))):
+                share = np.where(seen[there], weight, np.float32(0.0))
+                weights[here] += share
+                for index, (total, value) in enumerate(zip(sums, values, strict=True)):
+                    total[here] += share * value[there] * (kept if index < 2 else np.float32(1.0))
+        filled = ~seen & (weights > 0.0)
+        change, absorption, tt, aa = (total / np.where(filled, weights, np.float32(1.0)) for total in sums)
+        self.temperature_c = np.where(filled, self.temperature_c + change, self.temperature_c)
+        tt, aa = tt + np.float32(settings.between_c**2), aa + np.float32(settings.between_absorption**2)
+        learned = filled & (aa < self._aa)  # else it knows better, from when a slice passed
+        self.absorption = np.where(learned, mean + absorption, self.absorption)
+        self._aa, self._ta = np.where(learned, aa, self._aa), np.where(filled, np.float32(0.0), self._ta)
+        self._tt = np.where(filled, np.minimum(tt, self._tt), self._tt)
+
+    def _predict(self, step_s: float, power: float | Map) -> None:
+        gain = np.multiply(np.float32(step_s), power, dtype=np.float32)
+        if self._perfusion:
+            self._perfusion.predict(self.temperature_c, step_s, power)
         self.temperature_c = self.model.advance(self.temperature_c, step_s, self.absorption * np.float32(power))
         rise = self.temperature_c - np.float32(self.model.tissue.arterial_c)
         still = np.float32(self.settings.temperature_walk**2 * step_s)
@@ -115,8 +166,8 @@ class BioheatFilter:
         moved = self._tt * kept * kept + gain * (2.0 * self._ta + gain * self._aa) + walk
         self._tt = moved.astype(np.float32)
         self._ta = (self._ta + gain * self._aa).astype(np.float32)
-        if power > 0.0:
-            self._aa = (self._aa + np.float32(self.settings.absorption_walk**2 * step_s)).astype(np.float32)
+        walked = np.float32(self.settings.absorption_walk**2 * step_s)
+        self._aa = (self._aa + np.where(gain > 0.0, walked, np.float32(0.0))).astype(np.float32)
 
     def _kept(self, step_s: float) -> np.float32:
         """Share of an error that stays: perfusion takes some, neighbours that do not share it take some."""
@@ -128,6 +179,9 @@ class BioheatFilter:
         gain_a = np.where(taken, self._ta / total, 0.0).astype(np.float32)
         self.temperature_c = self.temperature_c + gain_t * innovation
         self.absorption = self.absorption + gain_a * innovation
+        if self._perfusion:
+            warmer, absorbing = self._perfusion.learn(innovation, total, taken, gain_t, gain_a)
+            self.temperature_c, self.absorption = self.temperature_c + warmer, self.absorption + absorbing
         self._aa = self._aa - gain_a * self._ta
         self._ta = self._ta - gain_t * self._ta
         self._tt = self._tt - gain_t * self._tt

@@ -43,7 +43,8 @@ class BioheatModel:
 
     A single slice knows nothing of the tissue above and below: its model has no through-plane
     diffusion and cools too slowly, which errs to the warm side. `perfusion_scale` is an optional
-    map that multiplies the perfusion (0 in a bone, large beside a vessel).
+    map that multiplies the perfusion (0 in a bone, large beside a vessel), `perfusion_factor` one number
+    that may change from step to step.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class BioheatModel:
         self.shape, self.tissue = shape, tissue or Tissue()
         scale = np.ones((1, 1, 1)) if perfusion_scale is None else np.asarray(perfusion_scale)
         self._loss = np.ascontiguousarray(np.broadcast_to(self.tissue.perfusion_rate * scale, shape), dtype=np.float32)
+        self.perfusion_factor = 1.0
         self._pull = tuple(
             self.tissue.diffusivity / (1e-3 * step) ** 2 if count > 1 else 0.0
             for step, count in zip(spacing_mm, shape, strict=True)
@@ -78,7 +80,9 @@ class BioheatModel:
         now = np.array(temperature_c, dtype=np.float32, order="C")
         spare = np.empty_like(now)
         arterial, step_s = np.float32(self.tissue.arterial_c), seconds / steps
-        carried = -np.expm1(-self._loss * np.float32(step_s))  # exact share that blood takes in a sub-step
+        carried = -np.expm1(
+            -self._loss * np.float32(step_s * self.perfusion_factor)
+        )  # exact share that blood takes in a sub-step
         for _ in range(steps):
             _step(now, heating, carried, arterial, *self._pull, step_s, spare)
             now, spare = spare, now

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from guidance.thermometry import cem43
 from guidance.thermometry.forecast import Outlook, forecast_after_power_off
-from guidance.thermometry.kalman import BioheatFilter
+from guidance.thermometry.kalman import BioheatFilter, FilterSettings
 from guidance.tissue import BioheatModel, Tissue
 
 SHAPE, SPACING = (5, 48, 48), (3.0, 2.0, 2.0)
@@ -107,3 +107,50 @@ def test_forecast_of_the_lesion_after_power_off(seed: int) -> None:
     assert (expected & ~lesion).sum() <= 0.1 * lesion.sum()
     assert (found_dose.upper_min >= final)[lesion].mean() >= 0.95
     assert ((found_dose.lower_min >= 240.0) & ~lesion).sum() == 0
+
+
+def test_planes_between_the_slices_follow_their_neighbours_and_the_beam() -> None:
+    """A beam that is 30 % stronger than said, seen by every second plane only."""
+    source = Truth(1.2, 6.0)
+    drive = np.fft.ifftn(source.source).real.astype(np.float32)
+    settings = FilterSettings(absorption_mean=1.0, absorption_start=0.4, between_planes=1)
+    kalman = BioheatFilter(BioheatModel(SHAPE, SPACING), 37.0, 0.2, settings)
+    blind = BioheatFilter(BioheatModel(SHAPE, SPACING), 37.0, 0.2, settings)
+    rng, seen = np.random.default_rng(4), np.zeros(SHAPE, bool)
+    seen[::2] = True
+    for number in range(60):
+        power = 1.0 if 10 <= number < 45 else 0.0
+        exact = source.advance(1.0, 1.3 * power)
+        raw = (exact + 0.3 * rng.normal(size=SHAPE)).astype(np.float32)
+        sigma = np.where(seen, np.float32(0.3), np.float32(np.inf))
+        found = kalman.update(raw, sigma, float(number), power=power * drive)
+        guess = blind.update(raw, np.full(SHAPE, np.inf, np.float32), float(number), power=power * drive)
+        hot = (exact > 41.0) & ~seen
+        if number > 20 and hot.any():
+            error, worse = (found.temperature_c - exact)[hot], (guess.temperature_c - exact)[hot]
+            assert np.sqrt(np.mean(error**2)) < 0.7
+            assert abs(error).max() < 2.5, "what no slice sees must not run away"
+            assert np.sqrt(np.mean(error**2)) < 0.5 * np.sqrt(np.mean(worse**2))
+    assert 1.2 < float(np.median(kalman.absorption[:, 20:28, 20:28])) < 1.4
+
+
+@pytest.mark.parametrize("true_factor", [0.5, 1.5])
+def test_perfusion_is_learned_while_heating(true_factor: float) -> None:
+    shape, spacing = (3, 32, 32), (4.0, 2.0, 2.0)
+    patient = BioheatModel(shape, spacing)
+    patient.perfusion_factor = true_factor
+    row, column = np.mgrid[:32, :32] - 16.0
+    heating = np.broadcast_to(1.5 * np.exp(-(row**2 + column**2) / 40.0), shape).astype(np.float32)
+    kalman = BioheatFilter(BioheatModel(shape, spacing), 37.0, 0.5, FilterSettings(perfusion_spread=0.5))
+    rng = np.random.default_rng(5)
+    truth = np.full(shape, 37.0, np.float32)
+    for number in range(1, 60):
+        on = number <= 40
+        truth = patient.advance(truth, 0.5, heating * on)
+        measured = (truth + 0.3 * rng.normal(size=shape)).astype(np.float32)
+        kalman.update(measured, np.full(shape, 0.3, np.float32), 0.5 * number, power=float(on))
+    found = kalman.perfusion
+    assert found is not None
+    assert abs(found.factor - true_factor) < 0.15
+    assert found.spread < 1.6
+    np.testing.assert_allclose(found.of(Tissue()).perfusion, 16.0 * found.factor)
