@@ -1,6 +1,7 @@
 """Pictures of the docs that need no browser: a procedure in virtual time, its four views at a moment, as PNG.
 
 .venv/bin/python scripts/pictures.py hifu_liver 16 docs/pictures/hifu_liver.png
+A fourth argument shows only the middle, so many times larger: scripts/pictures.py laser_brain 100 FILE 3
 """
 
 import sys
@@ -33,11 +34,13 @@ def views_at(recording: Path, at_s: float) -> dict[str, np.ndarray]:
     return newest
 
 
-def montage(views: dict[str, np.ndarray]) -> np.ndarray:
-    """All views side by side, BGR."""
+def montage(views: dict[str, np.ndarray], zoom: float = 1.0) -> np.ndarray:
+    """The middle of all views side by side, BGR."""
     tiles = []
     for name in (name for name in ORDER if name in views):
         picture = cv2.cvtColor(views[name], cv2.COLOR_RGBA2BGR)
+        cut = [round(0.5 * size * (1.0 - 1.0 / zoom)) for size in picture.shape[:2]]
+        picture = picture[cut[0] : picture.shape[0] - cut[0], cut[1] : picture.shape[1] - cut[1]]
         height = round(SIDE * picture.shape[0] / picture.shape[1])
         shrink = cv2.INTER_AREA if picture.shape[1] > SIDE else cv2.INTER_NEAREST
         tile = cv2.resize(picture, (SIDE, height), interpolation=shrink)[:SIDE]
@@ -45,11 +48,11 @@ def montage(views: dict[str, np.ndarray]) -> np.ndarray:
     return np.hstack(tiles)
 
 
-def main(procedure: str, at_s: str, target: str) -> None:
+def main(procedure: str, at_s: str, target: str, zoom: str = "1") -> None:
     """Make one picture."""
     with tempfile.TemporaryDirectory() as folder:
         row = run_trial(procedure, 1, float(at_s) + 1.0, Path(folder))
-        cv2.imwrite(target, montage(views_at(Path(row["recording"]), float(at_s))))
+        cv2.imwrite(target, montage(views_at(Path(row["recording"]), float(at_s)), float(zoom)))
     print(target)
 
 

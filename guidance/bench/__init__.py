@@ -17,6 +17,7 @@ TABLES = (
     "links",
     "thermometry",
     "truth_thermometry",
+    "alternating",
     "baselines",
     "motion",
     "prediction",

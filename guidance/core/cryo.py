@@ -68,14 +68,16 @@ class CryoDesk(Desk):
         if not permitted:
             asking.forget()
             return
+        if cycles.step is Step.DONE:
+            self._asked = (0.0,) * len(row.needles)
+            self._treatment.act("FINISH", now_ns)
+            return
         shares = {Step.FREEZE: 1.0, Step.THAW: -1.0}.get(cycles.step, 0.0)
         count = len(row.needles)
         slow = self._slow if cycles.step is Step.FREEZE else set()
         self._asked = tuple(row.slow_share if n in slow else shares for n in range(count))
         values = {f"needle_{n + 1}": share for n, share in enumerate(self._asked)}
         yield from asking.tell("NEEDLES", values, cycles.step.value, now_ns)
-        if cycles.step is Step.DONE:
-            self._treatment.act("FINISH", now_ns)
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """The iceball of one frame: facts for the rules, which needle to slow, outlines for whoever draws."""
