@@ -144,7 +144,9 @@ class Connection(asyncio.BufferedProtocol):
             transport.write(packet.buffers[0])
         else:
             transport.writelines(packet.buffers)
-        self.counters.left(packet.stream, packet.size)
+        stream = self.counters.outgoing.get(packet.stream) or self.counters.outgoing_stream(packet.stream)
+        stream.sent += 1
+        stream.bytes += packet.size
 
     def overdue(self) -> str:
         """Why this peer must be closed now, or nothing."""

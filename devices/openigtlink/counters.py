@@ -20,12 +20,6 @@ class PeerCounters:
     streams: dict[str, StreamCounters] = field(default_factory=dict)
     outgoing: dict[str, StreamCounters] = field(default_factory=dict)
 
-    def left(self, stream: str, size: int) -> None:
-        """Count a packet that was handed to the socket."""
-        counters = self.outgoing.get(stream) or _of(self.outgoing, stream)
-        counters.sent += 1
-        counters.bytes += size
-
     def stream(self, name: str) -> StreamCounters:
         """The counters of an incoming stream, made when first asked for."""
         return _of(self.streams, name)

@@ -18,6 +18,7 @@ _NAMES = struct.Struct(">H12s20s")
 _NUMBERS = struct.Struct(">QQQ")
 _WHOLE = struct.Struct(f">{_NAMES.size}sQQQ")
 HEADER_SIZE = _WHOLE.size
+NAMES_SIZE = _NAMES.size  # version, type and device name: the same in every message of a stream
 EXTENDED = struct.Struct(">HHII")
 _COUNT = struct.Struct(">H")
 _ENTRY = struct.Struct(">HHI")

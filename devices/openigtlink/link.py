@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Any
 
 from devices.clock import Clock
-from devices.counters import LinkRow
+from devices.counters import LinkRow, StreamCounters
 from devices.errors import LinkError, LocalProtocolError, RemoteProtocolError
 from devices.messages import (
     Alert,
@@ -41,10 +41,11 @@ from devices.messages import (
 )
 from devices.openigtlink import answers
 from devices.openigtlink import bodies as b
+from devices.openigtlink.bodies.poses import Transform
 from devices.openigtlink.bodies.queries import query_name, question
 from devices.openigtlink.bundles import Feed, Feeds
 from devices.openigtlink.connection import Connection
-from devices.openigtlink.counters import LinkCounters
+from devices.openigtlink.counters import LinkCounters, PeerCounters
 from devices.openigtlink.framer import Budget, encode
 from devices.openigtlink.incoming import plain_pose, to_domain
 from devices.openigtlink.naming import Naming
@@ -161,11 +162,10 @@ class OpenIGTLinkLink:
 
     def send(self, message: AnyMessage, urgent: bool = False) -> None:
         """Send to every peer that wants it; never blocks. `urgent` goes first and is never replaced."""
-        kind = type(message)
-        if kind is Command and not self.settings.carries_commands:
+        if type(message) is Command and not self.settings.carries_commands:
             self._lose(message.name, 1, "commands need loopback or TLS")
             return
-        packets: dict[int, list[Packet] | LocalProtocolError] = {}
+        packets: dict[int, list[Packet] | LocalProtocolError] = {}  # by header version
         peers = self._connections
         if isinstance(message, _POSES):
             self._feeds.add(message)
@@ -326,25 +326,32 @@ class OpenIGTLinkLink:
         if wire.header_version == 2 and connection.version == 1 and self.settings.header_version is None:
             connection.version = 2
             self._feeds.place(connection)
-        connection.counters.received += 1
-        if type(wire) is b.Transform and wire.metadata is None:
-            self._hand_on(connection, plain_pose(wire, now_ns, self._naming), wire.wire_bytes, now_ns)
+        counters = connection.counters
+        counters.received += 1
+        if type(wire) is Transform and wire.metadata is None:
+            pose = plain_pose(wire, now_ns, self._naming)
+            stream = counters.streams.get(pose.name) or self._new_stream(counters, pose.name)
+            self._on_message(pose)
+            stream.arrived(wire.wire_bytes, now_ns, pose.device_time_ns)  # books after business: nobody waits
+            if wire.lost:
+                stream.unusable += 1
         elif isinstance(wire, b.Query):
             self._reply(connection, wire)
         else:
             for message in to_domain(wire, now_ns, self._naming):
                 self._hand_on(connection, message, wire.wire_bytes, now_ns)
 
+    def _new_stream(self, counters: PeerCounters, name: str) -> StreamCounters:
+        if len(counters.streams) >= self.settings.max_devices:
+            raise RemoteProtocolError(f"more than {self.settings.max_devices} device names")
+        return counters.stream(name)
+
     def _hand_on(self, connection: Connection, message: AnyMessage, size: int, now_ns: int) -> None:
         counters = connection.counters
-        stream = counters.streams.get(message.name)
-        if stream is None:
-            if len(counters.streams) >= self.settings.max_devices:
-                raise RemoteProtocolError(f"more than {self.settings.max_devices} device names")
-            stream = counters.stream(message.name)
+        stream = counters.streams.get(message.name) or self._new_stream(counters, message.name)
         if not isinstance(message, Command) or self._takes(connection, message):
             self._on_message(message)
-        stream.arrived(size, now_ns, message.device_time_ns)  # books after business: nobody waits
+        stream.arrived(size, now_ns, message.device_time_ns)
         if isinstance(message, _NUMBERED):
             stream.unusable += message.quality is not Quality.OK
             if message.number >= 0:

@@ -1,7 +1,6 @@
 """Where tools are: TRANSFORM, POSITION, QTRANS, TDATA, QTDATA."""
 
 import struct
-from math import isfinite
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -16,6 +15,7 @@ Matrix = NDArray[np.float64]
 _TRANSFORM = struct.Struct(">12f")
 TRANSFORM_SIZE = _TRANSFORM.size
 _MATRIX = struct.Struct("16d")
+_SHAPE = (4, 4)
 _FLOAT64 = np.dtype(np.float64)
 _TDATA = struct.Struct(">20sBB12f")
 _QTDATA = struct.Struct(">20sBB7f")
@@ -48,11 +48,12 @@ def columns_from(matrix: Matrix) -> tuple[float, ...]:
 
 def pack_matrix(matrix: Matrix) -> bytes:
     """What `pack_columns(columns_from(matrix))` gives, in two thirds of the time."""
-    if matrix.dtype is _FLOAT64 and matrix.shape == (4, 4):
-        a, d, g, x, b, e, h, y, c, f, i, z, *_ = _MATRIX.unpack(matrix.tobytes())
-        if isfinite(a + b + c + d + e + f + g + h + i + x + y + z):
-            return pack_columns((a, b, c, d, e, f, g, h, i, x, y, z))
-    return pack_columns(columns_from(matrix))
+    if matrix.dtype is not _FLOAT64 or matrix.shape != _SHAPE:
+        return pack_columns(columns_from(matrix))
+    a, d, g, x, b, e, h, y, c, f, i, z, _, _, _, _ = _MATRIX.unpack(matrix.tobytes())
+    columns = (a, b, c, d, e, f, g, h, i, x, y, z)
+    can_be_sent(columns)
+    return pack_columns(columns)
 
 
 def pack_columns(columns: tuple[float, ...]) -> bytes:
@@ -80,14 +81,6 @@ class Transform(PoseWire, frozen=True, kw_only=True, eq=False):
     def matrix(self) -> Matrix:
         """The pose, (4, 4), mm."""
         return matrix_from(self.columns)
-
-    @classmethod
-    def plain(cls, device_name: str, timestamp: int, wire_bytes: int, content: memoryview) -> Self | None:
-        """What `unpack` gives of the 48 bytes of version 1, in a third of the time; None where they are not finite."""
-        columns = _TRANSFORM.unpack(content)
-        if not isfinite(sum(columns)):
-            return None
-        return cls(device_name=device_name, timestamp=timestamp, wire_bytes=wire_bytes, columns=columns)
 
     @classmethod
     def unpack(cls, content: memoryview, common: dict[str, Any], type_name: str) -> Self:
