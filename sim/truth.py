@@ -20,6 +20,7 @@ from sim.robot import Robot
 from sim.scanner import Scanner
 from sim.space import Vector, vector
 from sim.therapy_device import TherapyDevice
+from sim.thermal import ThermalTruth
 from sim.tools import ToolMotion
 from sim.tracker import Tracker
 
@@ -44,6 +45,7 @@ class Truth:
         self.therapies: list[TherapyDevice] = []
         self.scanners: list[Scanner] = []
         self.consoles: list[Console] = []
+        self.thermal: list[ThermalTruth] = []
         self._measured: dict[str, Callable[[int], int]] = {}
 
     def watch(self, peer: Peer) -> None:
@@ -59,6 +61,8 @@ class Truth:
             self.robots[peer.device] = peer
         if isinstance(peer, Scanner):
             self.scanners.append(peer)
+        if isinstance(peer, ThermalTruth):
+            self.thermal.append(peer)
 
     def tip_mm(self, tool: str, now_ns: int) -> Vector:
         """True tip of a tool at a service time, RAS mm."""
@@ -130,6 +134,7 @@ class Truth:
             "consoles": [console.report() for console in self.consoles],
             "therapy": [self._therapy(device, end_ns) for device in self.therapies],
             "heat": self.heat(end_ns),
+            **({"thermal": self.thermal[0].score()} if self.thermal else {}),
             **self._gating(told, end_ns),
             **lesion_score(self.world, told, self.therapies[0].switched if self.therapies else ()),
             "placements": placement_score(told, self.targets, self.tip_and_axis, self.implant),

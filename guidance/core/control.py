@@ -5,7 +5,10 @@ and every command is acknowledged or told as missing.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from devices.messages import Acknowledgement, Command, Metrics
 from guidance.core.devices import DeviceDesk
@@ -23,17 +26,26 @@ SMALLEST_W = 0.5  # a smaller change of power is not worth a command
 PLANE_KEYS = ("x_mm", "y_mm", "z_mm")
 
 
+class Emission(NamedTuple):
+    """What the beam has done since then."""
+
+    since_ns: int
+    power_w: float
+    point: int
+
+
 class ControlDesk(Desk):
     """State of the loop: what was asked for, what was answered."""
 
     jobs = frozenset({"heating", "power", "forecast", "re_zero"})
-    judged = ("forecast_over_plan",)
+    judged = ("forecast_over_plan", "target_unseen_frames")
 
     def __init__(self, scene: Scene, devices: DeviceDesk, treatment: Treatment) -> None:
         self._scene, self._devices, self._treatment = scene, devices, treatment
         settings = scene.settings
         self._row = settings.heating
         self._thermometry = settings.thermometry
+        self._guards = settings.guards
         therapy = settings.therapy
         self._link, self._device = (therapy.link, therapy.device) if therapy else ("", "")
         self._reading = next((s.name for s in settings.streams if s.kind == "reading" and s.link == self._link), "")
@@ -43,6 +55,14 @@ class ControlDesk(Desk):
         self._open: dict[str, tuple[int, int]] = {}  # verb -> (id, time) of the command that waits for its answer
         self._told: dict[str, Any] = {}  # verb -> values the device has acknowledged
         self._point = 0
+        self._sent_point = 0  # of the newest FOCUS
+        self._beam = [Emission(0, 0.0, 0)]
+        self._reading_told: dict[str, float] | None = None
+        self._beam_ns = 0  # up to here the filter knows what the beam did
+        self._delivered_j = 0.0
+        self._unseen = -1  # frames in a row; below 0: never seen yet
+        if self._row is not None:
+            scene.facts.declare("target_unseen_frames", self._row.target)
         self.answers: dict[str, int] = {"done": 0, "refused": 0, "repeated": 0}
         self.facts: dict[str, float | int | str | bool | None] = {}
 
@@ -55,28 +75,64 @@ class ControlDesk(Desk):
         return power | {"RE_ZERO": self._re_zero, "SCAN_PLANE": self._scan_plane}
 
     def tick(self, now_ns: int) -> Iterable[Effect]:
-        """A new thermometry answer goes to the filter."""
+        """A new thermometry answer goes to the filter, with what the beam did since the last."""
         scene = self._scene
+        self._note_reading(now_ns)
         if self._row is None or self._seen == scene.volume_number or "temperature_c" not in scene.volume:
             return
         self._seen = scene.volume_number
         volume, told = scene.volume, scene.volume_evidence
         stream = self._thermometry.stream if self._thermometry else ""
         keys = ("state", "ras_from_image", "magnitude", "temperature_c", "sigma_c", "valid")
-        reading = self._devices.readings.get(self._reading, {})
-        inputs = {key: volume[key] for key in keys} | {
-            "time_s": told[f"{stream}.device_ns"] / 1e9,
-            "power_w": float(reading.get("power_w", 0.0)),
-            "point": self._point,
-        }
+        settings = scene.streams[stream].settings
+        acquired_ns = scene.tracking.time_ns(settings, told[f"{stream}.device_ns"], now_ns)
+        inputs = {key: volume[key] for key in keys}
+        inputs |= {"time_s": acquired_ns / 1e9, "beam": self._emitted(acquired_ns)}
         yield scene.job("guard", "", "heating", inputs, told)
+
+    def _note_reading(self, now_ns: int) -> None:
+        """The device's own word on its power, once for every reading."""
+        reading = self._devices.readings.get(self._reading)
+        if reading is None or reading is self._reading_told:
+            return
+        self._reading_told = reading
+        self._note(now_ns, power_w=float(reading.get("power_w", 0.0)))
+
+    def _note(self, now_ns: int, power_w: float | None = None, point: int | None = None) -> None:
+        last = self._beam[-1]
+        new = Emission(now_ns, last.power_w if power_w is None else power_w, last.point if point is None else point)
+        if new[1:] != last[1:]:
+            self._beam.append(new)
+
+    def _emitted(self, until_ns: int) -> NDArray[np.float64]:
+        """Rows (seconds, W, sonication point) from the last call up to `until_ns`."""
+        since_ns = self._beam_ns or until_ns
+        ends = [row.since_ns for row in self._beam[1:]] + [until_ns]
+        rows = [
+            (max(min(end, until_ns) - max(row.since_ns, since_ns), 0) / NS_PER_S, row.power_w, row.point)
+            for row, end in zip(self._beam, ends, strict=True)
+        ]
+        rows = [row for row in rows if row[0] > 0.0]
+        self._beam = [row for row, end in zip(self._beam, ends, strict=True) if end > until_ns] or self._beam[-1:]
+        self._beam_ns = max(until_ns, since_ns)
+        self._delivered_j += sum(seconds * power for seconds, power, _ in rows)
+        return np.array(rows, np.float64).reshape(-1, 3)
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """An answer of a lane."""
+        if result.kind == "heating":
+            self._see(not result.failed and bool(result.facts.get("known")), result.now_ns)
         if result.failed:
             return ()
         takers = {"heating": self._filtered, "power": self._asked, "forecast": self._expected}
         return takers[result.kind](result, told) if result.kind in takers else ()
+
+    def _see(self, known: bool, now_ns: int) -> None:
+        """Frames in a row in which control did not see its target."""
+        if self._row is None or (self._unseen < 0 and not known):
+            return
+        self._unseen = 0 if known else self._unseen + 1
+        self._scene.facts.set("target_unseen_frames", self._row.target, Fact(float(self._unseen), now_ns))
 
     def _filtered(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         self.facts |= result.facts
@@ -89,11 +145,18 @@ class ControlDesk(Desk):
         self._scene.region = {**self._scene.region, **result.arrays}
         stream = self._thermometry.stream if self._thermometry else ""
         running = self._treatment.phase in ENERGY_PERMITTED and bool(result.facts.get("known"))
-        inputs = {**result.arrays, "time_s": told[f"{stream}.device_ns"] / 1e9, "running": running}
-        yield self._scene.job("show", "power", "power", inputs, told)
+        guards = {row.structure: self._scene.facts.get("hot_region_c", row.structure) for row in self._guards}
+        inputs = {
+            **result.arrays,
+            "time_s": told[f"{stream}.device_ns"] / 1e9,
+            "running": running,
+            "delivered_j": self._delivered_j,
+            "guards_c": {name: fact.value for name, fact in guards.items() if fact is not None and fact.proven},
+        }
+        yield self._scene.job("study", "power", "power", inputs, told)
         if result.now_ns - self._forecast_ns >= FORECAST_NS:
             self._forecast_ns = result.now_ns
-            yield self._scene.job("show", "forecast", "forecast", dict(result.arrays), told)
+            yield self._scene.job("study", "forecast", "forecast", dict(result.arrays), told)
 
     def _asked(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         self.facts |= {f"power.{key}": value for key, value in result.facts.items()}
@@ -102,6 +165,7 @@ class ControlDesk(Desk):
             return
         self._point = int(result.facts["point"] or 0)
         if self._row.points_mm:
+            self._sent_point = self._sent_point if "FOCUS" in self._open else self._point
             yield from self._tell("FOCUS", dict(zip(PLANE_KEYS, self._row.points_mm[self._point], strict=True)), result)
         asked = min(float(result.facts["power_w"] or 0.0), self._treatment.shown()["power_w"])
         yield from self._tell("POWER", {"power_w": round(asked, 1)}, result)
@@ -132,6 +196,11 @@ class ControlDesk(Desk):
         if waiting is None or waiting[0] != answer.command_id:
             return
         del self._open[answer.verb]
+        told = self._told.get(answer.verb, {})
+        if answer.done and answer.verb == "FOCUS":
+            self._note(now_ns, point=self._sent_point)
+        elif answer.done and answer.verb == "POWER" and self._beam[-1].power_w > 0.0:
+            self._note(now_ns, power_w=told.get("power_w"))
         self.answers["done" if answer.done else "refused"] += 1
         if not answer.done:
             self._told.pop(answer.verb, None)

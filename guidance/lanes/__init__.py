@@ -14,9 +14,10 @@ from guidance.lanes.calibrations import CalibrationWork
 from guidance.lanes.cine import CineShow
 from guidance.lanes.cryo import CryoWork
 from guidance.lanes.damage import DamageWork
+from guidance.lanes.forecast import forecast_worker
 from guidance.lanes.geometry import GeometryWork
 from guidance.lanes.guard import GuardWork, Result
-from guidance.lanes.heating import HeatingWork, forecast_worker
+from guidance.lanes.heating import HeatingWork
 from guidance.lanes.motion import MotionWork, warm_motion
 from guidance.lanes.power import PowerPlanner
 from guidance.lanes.show import ShowWork
@@ -24,7 +25,7 @@ from guidance.motion import single_threaded
 from guidance.plan import Plan
 from guidance.settings import RoomSettings
 
-LANES = ("guard", "show")
+LANES = ("guard", "show", "study")
 REPLACED = "replaced by a newer one"
 
 
@@ -39,12 +40,13 @@ class Workbench:
         row = settings.thermometry
         t0_c = 37.0 if row is None or row.t0_c is None else row.t0_c
         most_w = settings.therapy.power_w if settings.therapy else 0.0
+        guard_limits_c = {guard.structure: guard.limit_c for guard in settings.guards if guard.limit_c is not None}
         self._kinds: dict[str, Callable[..., Result]] = {
             "thermometry": guard.thermometry,
             "re_zero": guard.re_zero,
             "place": guard.place,
-            "heating": HeatingWork(settings.heating, plan, t0_c).heating,
-            "power": PowerPlanner(settings.heating, most_w, t0_c).plan,
+            "heating": HeatingWork(settings.heating, plan, t0_c, row.t0_sigma_c if row else 0.0).heating,
+            "power": PowerPlanner(settings.heating, most_w, t0_c, plan, guard_limits_c).plan,
             "forecast": forecast_worker(settings.heating, t0_c),
             "cine": MotionWork(settings, plan).cine,
             "frame": show.frame,

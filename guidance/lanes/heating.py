@@ -1,218 +1,163 @@
-"""Heat in tissue coordinates: where the organ moved, what is filtered there, its dose, and what is to be expected.
+"""Heat in tissue coordinates: where the organ moved, what is filtered there, and its dose.
 
-The box around the target follows the organ: its shift in the image plane is found by normalised correlation
-of the magnitude against the most frequented position (exhale), to which the plan belongs.
+A grid around the target is fixed to the plan. The organ's shift in the image plane is found by correlation
+(`organ.py`), slices are sampled where they pass the moved tissue (`region.py`), and the filter knows the beam: what it
+put where since the last frame. Another scan plane samples the same grid, so filter and dose go on.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from devices.messages import Matrix
+from guidance.lanes.forecast import lower_dose, upper_dose
+from guidance.lanes.organ import OrganShift
+from guidance.lanes.region import Region, Slices, coverage, cut_region
 from guidance.plan import Plan
-from guidance.settings import Heating
-from guidance.thermometry.dose import BREAK_C, LN2, mean_rate
-from guidance.thermometry.forecast import Outlook, forecast_after_power_off
-from guidance.thermometry.frame import Z_95
-from guidance.thermometry.kalman import BioheatFilter
-from guidance.tissue import BioheatModel, Tissue
+from guidance.settings import FocusedBeam, Heating
+from guidance.thermometry.dose import mean_rate
+from guidance.thermometry.kalman import BioheatFilter, Filtered, FilterSettings
+from guidance.tissue import Beam, BioheatModel, Tissue
 
 Facts = dict[str, float | int | str | bool | None]
 Result = tuple[Facts, dict[str, Any]]
 Map = NDArray[np.float32]
-TRACK_PX = 28  # side of the square whose magnitude is tracked
-SEARCH_PX = 9
-LIKENESS_MIN = 0.5
 TRACK_SLICES = 1  # on either side of the middle
-SETTLE_FRAMES = 20  # before the reference position is known
 START_SIGMA_C = 0.5
-LONGEST_GAP_S = 5.0
+LONGEST_STEP_S = 1.0  # of the prediction while nothing is measured
+GAP_S = 5.0  # longer without a map, and the dose in between is told as not observed
+KNOWN_SHARE = 0.8  # of the target's voxels in the slices must have a temperature
+BEAM_FILTER = FilterSettings(absorption_mean=1.0, absorption_start=0.4, between_planes=1)
 
 
-@dataclass(frozen=True, eq=False)
-class Region:
-    """The box in the image: slices, rows, columns; its place in space, and the parts of the plan in it."""
-
-    box: tuple[slice, slice, slice]
-    ras_from_box: Matrix
-    spacing_mm: tuple[float, float, float]
-    target: NDArray[np.bool_]
-    treated: NDArray[np.bool_]  # target with its margin
-    cells: NDArray[np.int64]  # nearest sonication point of each treated voxel, -1 elsewhere
-
-
-def cut_region(plan: Plan, row: Heating, ras_from_image: Matrix, shape: tuple[int, int, int]) -> Region:
-    """The box of `reach_mm` around the target of `row`, as much of it as the image holds."""
-    target = plan.target(row.target)
-    spacing = np.linalg.norm(ras_from_image[:3, :3], axis=0)
-    middle = np.linalg.solve(ras_from_image, np.append(target.center_mm, 1.0))[:3]
-    reach = row.reach_mm / spacing
-    limits = [
-        (max(0, round(middle[axis] - reach[axis])), min(shape[2 - axis], round(middle[axis] + reach[axis]) + 1))
-        for axis in (2, 1, 0)
-    ]
-    if any(high - low < 1 for low, high in limits):
-        raise ValueError(f"target {row.target!r} lies outside of the image: check the slices")
-    box = (slice(*limits[0]), slice(*limits[1]), slice(*limits[2]))
-    ras = ras_from_image.copy()
-    ras[:3, 3] = ras_from_image[:3, :3] @ [limits[2][0], limits[1][0], limits[0][0]] + ras_from_image[:3, 3]
-    size = tuple(high - low for low, high in limits)
-    points = (ras[:3, :3] @ np.indices(size)[::-1].reshape(3, -1)).T + ras[:3, 3]
-    name = target.structure or target.name
-    distance = plan.structure(name).signed_distance_mm(points)
-    treated = distance <= target.margin_mm
-    foci = np.asarray(row.points_mm or [target.center_mm], float)
-    nearest = np.argmin(((points[:, None] - foci[None]) ** 2).sum(axis=2), axis=1)
-    cells = np.where(treated, nearest, -1).reshape(size)
-    where = (float(spacing[2]), float(spacing[1]), float(spacing[0]))
-    return Region(box, ras, where, (distance <= 0.0).reshape(size), treated.reshape(size), cells)
-
-
-class OrganShift:
-    """Shift of the organ in the image plane, px, against its most frequented position, by normalised correlation."""
-
-    def __init__(self, centre: tuple[int, int]) -> None:
-        self._centre = centre
-        self._first: list[NDArray[np.float32]] = []
-        self._seen: list[tuple[float, float]] = []
-        self._rest: tuple[float, float] | None = None
-
-    def update(self, planes: NDArray[np.floating[Any]]) -> tuple[float, float] | None:
-        """(columns, rows) for the magnitude of a few slices.
-
-        None until the rest position is known, and where the organ is not found: likeness below LIKENESS_MIN.
-        """
-        half, far = TRACK_PX // 2, TRACK_PX // 2 + SEARCH_PX
-        rows, columns = planes.shape[1:]
-        row, column = (max(far, min(c, n - far)) for c, n in zip(self._centre, (rows, columns), strict=True))
-        wide = np.ascontiguousarray(planes[:, row - far : row + far, column - far : column + far], np.float32)
-        if not self._first:
-            inner = slice(SEARCH_PX, SEARCH_PX + 2 * half)
-            self._first = [np.ascontiguousarray(plane[inner, inner]) for plane in wide]
-        maps = [cv2.matchTemplate(w, f, cv2.TM_CCOEFF_NORMED) for w, f in zip(wide, self._first, strict=True)]
-        likeness = np.mean(maps, axis=0)
-        y, x = np.unravel_index(int(np.argmax(likeness)), likeness.shape)
-        if likeness[y, x] < LIKENESS_MIN:
-            return None
-        dx = x - SEARCH_PX + _vertex(likeness[y, max(x - 1, 0) : x + 2])
-        dy = y - SEARCH_PX + _vertex(likeness[max(y - 1, 0) : y + 2, x])
-        if self._rest is None:
-            self._seen.append((dx, dy))
-            if len(self._seen) < SETTLE_FRAMES:
-                return None
-            self._rest = _densest(np.array(self._seen))
-        return float(dx - self._rest[0]), float(dy - self._rest[1])
-
-
-def _vertex(three: NDArray[np.floating[Any]]) -> float:
-    """Where the parabola through three values is highest, from the middle one; 0 at the edge of the search."""
-    if three.size < 3:
-        return 0.0
-    bend = float(three[0] - 2.0 * three[1] + three[2])
-    return 0.5 * float(three[0] - three[2]) / bend if bend < 0.0 else 0.0
-
-
-def _densest(values: NDArray[np.float64]) -> tuple[float, float]:
-    """Middle of the closest half of the points, along the axis that varies most."""
-    axis = int(np.argmax(values.std(axis=0)))
-    order = values[np.argsort(values[:, axis])]
-    half = len(order) // 2
-    widths = order[half:, axis] - order[: len(order) - half, axis]
-    best = int(np.argmin(widths))
-    x, y = order[best : best + half + 1].mean(axis=0)
-    return float(x), float(y)
-
-
-def carried(volume: Map, shift_px: tuple[float, float], fill: float, order: int) -> Map:
-    """Values at the tissue's rest position: `volume`(p + shift), cubic for temperature, nearest for masks."""
-    moved = ndimage.shift(volume, (0.0, -shift_px[1], -shift_px[0]), order=order, mode="constant", cval=fill)
-    return np.asarray(moved, np.float32)
+def beam_of(row: FocusedBeam) -> Beam:
+    """The beam of the room's settings."""
+    return Beam(
+        row.direction, row.sigma_along_mm, row.sigma_across_mm, row.focal_share, row.near_share, row.half_angle_deg,
+        row.path_mm,
+    )  # fmt: skip
 
 
 class HeatingWork:
     """State of the guard lane for one target; `heating` is called once a frame."""
 
-    def __init__(self, row: Heating | None, plan: Plan | None, t0_c: float) -> None:
-        self._row, self._plan, self._t0_c = row, plan, t0_c
+    def __init__(self, row: Heating | None, plan: Plan | None, t0_c: float, t0_sigma_c: float = 0.0) -> None:
+        self._row, self._plan, self._t0_c, self._t0_sigma_c = row, plan, t0_c, t0_sigma_c
+        self._tissue = Tissue(arterial_c=t0_c)
+        self._beam = beam_of(row.beam) if row and row.beam else None
+        self._patterns: dict[int, Map] = {}
         self._region: Region | None = None
+        self._slices: Slices | None = None
         self._filter: BioheatFilter | None = None
-        self._place = b""
         self._point = -1
         self._learned: dict[int, tuple[Map, Map]] = {}
         self._last: tuple[Map, float] | None = None
+        self._measured_s = 0.0
+        self._unobserved_s = 0.0
 
     def heating(
-        self, state: str, time_s: float, power_w: float, point: int, ras_from_image: Matrix, **volume: Any
+        self, state: str, time_s: float, beam: NDArray[np.float64], ras_from_image: Matrix, **volume: Any
     ) -> Result:
-        """Take one thermometry answer; `power_w` and sonication `point` were in force since the last."""
+        """Take one thermometry answer; `beam` (n, 3) has seconds, W and sonication point since the last."""
         assert self._row is not None and self._plan is not None, "a room without [heating] sends no such job"
-        if state != "ok":
-            return {"state": state, "known": False}, {}
-        temperature, sigma = volume["temperature_c"], volume["sigma_c"]
-        if self._region is None or ras_from_image.tobytes() != self._place:
-            self._start(ras_from_image, temperature.shape)
-        region, kalman = self._region, self._filter
-        assert region is not None and kalman is not None
-        low = max(self._slice - TRACK_SLICES, 0)
-        shift = self._shift.update(volume["magnitude"][low : self._slice + TRACK_SLICES + 1])
-        if shift is None:
-            return {"state": "settling", "known": False}, {}
-        fill = np.float32(self._t0_c)
-        valid = volume["valid"] & np.isfinite(temperature)
-        own = self._halo(np.where(valid, temperature, fill), shift, float(fill), 3)
-        seen = self._halo(valid.astype(np.float32), shift, 0.0, 1) > 0.99
-        noise = self._halo(np.where(valid, sigma, np.float32(3.0)), shift, 3.0, 1)
-        self._switch(point)
         if self._last is not None and time_s <= self._last[1]:
             return {"state": "time_not_rising", "known": False}, {}
-        sigma_seen = np.where(seen, np.maximum(noise, 0.05), np.float32(np.inf)).astype(np.float32)
-        found = kalman.update(own, sigma_seen, time_s, power=power_w)
-        self._add_dose(found.temperature_c, found.sigma_c, time_s)
-        arrays = {
-            "region_ras": region.ras_from_box,
-            "region_spacing_mm": np.asarray(region.spacing_mm),
-            "region_temperature_c": found.temperature_c,
-            "region_sigma_c": found.sigma_c,
-            "region_dose_min": self._dose.astype(np.float32),
-            "region_treated": region.treated,
-            "region_target": region.target,
-            "region_cells": region.cells,
-        }
-        return self._facts(found.temperature_c, seen, float(found.artefact.mean()), shift), arrays
+        if state != "ok":
+            self._pass(time_s, beam)
+            return {"state": state, "known": False}, {}
+        self._look(ras_from_image)
+        assert self._slices is not None
+        middle = min(max(self._slices.middle[0], 0), volume["magnitude"].shape[0] - 1)
+        low = max(middle - TRACK_SLICES, 0)
+        shift = self._shift.update(volume["magnitude"][low : middle + TRACK_SLICES + 1])
+        if shift is None:
+            self._pass(time_s, beam)
+            return {"state": "settling", "known": False}, {}
+        passed, own, sigma = self._sample(shift, volume)
+        found = self._step(time_s, beam, own, sigma)
+        self._unobserved_s += max(0.0, time_s - self._measured_s - GAP_S) if self._measured_s else 0.0
+        self._measured_s = time_s
+        return self._facts(found, passed, np.isfinite(sigma), shift), self._arrays(found)
 
-    def _start(self, ras_from_image: Matrix, shape: tuple[int, ...]) -> None:
+    def _look(self, ras_from_image: Matrix) -> None:
+        """Where these slices pass the grid; the first ones also say how its axes lie."""
         assert self._row is not None and self._plan is not None
-        self._place = ras_from_image.tobytes()
-        self._region = region = cut_region(self._plan, self._row, ras_from_image, (shape[0], shape[1], shape[2]))
-        size = region.treated.shape
-        model = BioheatModel((size[0], size[1], size[2]), region.spacing_mm, Tissue(arterial_c=self._t0_c))
-        self._filter = BioheatFilter(model, self._t0_c, START_SIGMA_C)
-        self._dose = np.zeros(size)
-        self._log_variance = np.zeros(size)
-        middle = [(part.start + part.stop) // 2 for part in region.box]
-        self._slice = middle[0]
-        self._shift = OrganShift((middle[1], middle[2]))
-        self._last, self._learned, self._point = None, {}, -1
+        if self._slices is not None and self._slices.place == ras_from_image.tobytes():
+            return
+        if self._region is None:
+            self._region = region = cut_region(self._plan, self._row, ras_from_image)
+            model = BioheatModel(region.shape, region.spacing_mm, self._tissue)
+            settings = BEAM_FILTER if self._beam else FilterSettings(between_planes=1)
+            self._filter = BioheatFilter(model, self._t0_c, START_SIGMA_C, settings)
+            self._dose, self._log_variance = np.zeros(region.shape), np.zeros(region.shape)
+        self._slices = Slices(self._region, ras_from_image, self._row.motion_direction)
+        self._shift = OrganShift(self._slices.middle[1:])
 
-    def _halo(self, volume: Map, shift: tuple[float, float], fill: float, order: int) -> Map:
-        """The box of the shifted volume, computed on the box with a border as wide as the shift."""
+    def _sample(self, shift: tuple[float, float], volume: dict[str, Any]) -> tuple[NDArray[np.bool_], Map, Map]:
+        """Where slices pass the grid; temperature and sigma there, infinite where there is none."""
+        assert self._slices is not None
+        temperature = volume["temperature_c"]
+        valid = volume["valid"] & np.isfinite(temperature)
+        maps = [
+            (np.where(valid, temperature, np.float32(self._t0_c)), 3),
+            (np.where(valid, volume["sigma_c"], np.float32(3.0)), 1),
+            (valid.astype(np.float32), 1),
+        ]
+        passed, (own, sigma, seen) = self._slices.sample(shift, temperature.shape, maps)
+        usable = passed & (seen > 0.99)
+        return passed, own, np.where(usable, np.maximum(sigma, 0.05), np.float32(np.inf)).astype(np.float32)
+
+    def _pass(self, time_s: float, beam: NDArray[np.float64]) -> None:
+        """Time goes on without a map: the model alone carries temperature and dose."""
+        if self._region is not None and self._last is not None:
+            nothing = np.full(self._region.shape, np.inf, np.float32)
+            self._step(time_s, beam, nothing, nothing)
+
+    def _step(self, time_s: float, beam: NDArray[np.float64], own: Map, sigma: Map) -> Filtered:
+        """Predict up to `time_s`, in steps short enough for the dose, and take the map there."""
+        kalman, dark = self._filter, np.full(own.shape, np.inf, np.float32)
+        assert kalman is not None
+        begin = time_s if self._last is None else self._last[1]
+        whole = max(time_s - begin, 1e-9)
+        parts = max(1, int(np.ceil(whole / LONGEST_STEP_S - 1e-6)))
+        spans = beam[:, 0] * whole / max(float(beam[:, 0].sum()), 1e-9)
+        ends = np.cumsum(spans)
+        for part in range(1, parts + 1):
+            until, since = whole * part / parts, whole * (part - 1) / parts
+            share = np.clip(ends, since, until) - np.clip(ends - spans, since, until)
+            drive = self._drive(share / (until - since), beam)
+            last = part == parts
+            at_s = time_s if last else begin + until
+            found = kalman.update(own if last else dark, sigma if last else dark, at_s, power=drive)
+            self._add_dose(found, at_s)
+        return found
+
+    def _drive(self, share: NDArray[np.float64], beam: NDArray[np.float64]) -> Map | float:
+        """Heating that the beam should have given, degC/s; without a known beam its mean power, W."""
+        power = float(share @ beam[:, 1]) if beam.size else 0.0
+        if self._beam is None:
+            self._switch(int(beam[-1, 2]) if beam.size else 0)
+            return power
         assert self._region is not None
-        k, j, i = self._region.box
-        pad = int(np.ceil(max(abs(shift[0]), abs(shift[1])))) + 3
-        top, left = max(j.start - pad, 0), max(i.start - pad, 0)
-        part = volume[k, top : j.stop + pad, left : i.stop + pad]
-        moved = carried(part, shift, fill, order)
-        row, column = j.start - top, i.start - left
-        return moved[:, row : row + j.stop - j.start, column : column + i.stop - i.start]
+        drive = np.zeros(self._region.shape, np.float32)
+        for part, (_, watts, point) in zip(share, beam, strict=True):
+            if part * watts > 0.0:
+                drive += np.float32(part * watts) * self._pattern(int(point))
+        return drive
+
+    def _pattern(self, point: int) -> Map:
+        """Heating by one watt at a sonication point, degC/s."""
+        if point not in self._patterns:
+            assert self._region is not None and self._beam is not None
+            points, focus = self._region.points_mm, self._region.foci_mm[point]
+            heat = self._beam.focal_c_per_s(points, focus, self._tissue)
+            heat = heat + self._beam.near_c_per_s(points, focus, self._tissue)
+            self._patterns[point] = heat.reshape(self._region.shape).astype(np.float32)
+        return self._patterns[point]
 
     def _switch(self, point: int) -> None:
-        """Each sonication point has its own absorption map."""
+        """Each sonication point of an unknown beam has its own absorption map."""
         kalman = self._filter
         assert kalman is not None
         if point == self._point:
@@ -221,65 +166,62 @@ class HeatingWork:
         kalman.change_source(self._learned.get(point))
         self._point = point
 
-    def _add_dose(self, temperature: Map, sigma: Map, time_s: float) -> None:
-        now = temperature.astype(np.float64)
-        if self._last is not None and time_s - self._last[1] <= LONGEST_GAP_S:
+    def _add_dose(self, found: Filtered, time_s: float) -> None:
+        if self._last is not None:
             before, before_s = self._last
-            log_r = np.where(now + before >= 2.0 * BREAK_C, LN2, 2.0 * LN2)
-            v = (log_r * sigma) ** 2
-            self._dose = self._dose + mean_rate(before.astype(np.float64), now) * (time_s - before_s) / 60.0 * np.exp(
-                -0.5 * v
-            )
-            self._log_variance = np.maximum(self._log_variance, v)
-        self._last = (temperature, time_s)
+            gain = mean_rate(before.astype(np.float64), found.temperature_c.astype(np.float64))
+            self._dose = self._dose + gain * ((time_s - before_s) / 60.0)
+            total = np.maximum(self._dose, 1e-6)
+            grown = gain * ((time_s - before_s) / 60.0) / total
+            self._log_variance = (1.0 - grown) * self._log_variance + grown * np.square(found.sigma_c)
+        self._last = (found.temperature_c, time_s)
 
-    def _facts(self, temperature: Map, seen: NDArray[np.bool_], artefacts: float, shift: tuple[float, float]) -> Facts:
+    def _dose_sigma_c(self) -> NDArray[np.float64]:
+        """The error of the temperature behind the dose, degC: the filter's where the dose was given, and T0's."""
+        return np.sqrt(self._log_variance + self._t0_sigma_c**2)
+
+    def _arrays(self, found: Filtered) -> dict[str, Any]:
+        region, kalman = self._region, self._filter
+        assert region is not None and kalman is not None
+        sigma = self._dose_sigma_c()
+        return {
+            "region_ras": region.ras_from_box,
+            "region_spacing_mm": np.asarray(region.spacing_mm),
+            "region_temperature_c": found.temperature_c,
+            "region_sigma_c": found.sigma_c,
+            "region_dose_min": self._dose.astype(np.float32),
+            "region_dose_lower_min": lower_dose(self._dose, sigma),
+            "region_dose_upper_min": upper_dose(self._dose, sigma),
+            "region_absorption": kalman.absorption,
+            "region_treated": region.treated,
+            "region_wanted": region.wanted,
+            "region_target": region.target,
+            "region_cells": region.cells,
+        }
+
+    def _facts(self, found: Filtered, passed: NDArray[np.bool_], seen: NDArray[np.bool_], shift: tuple[float, float]
+               ) -> Facts:  # fmt: skip
         region, row = self._region, self._row
         assert region is not None and row is not None
-        inside, margin = temperature[region.target], temperature[region.treated]
-        t10, t50, t90 = np.percentile(inside, (90.0, 50.0, 10.0))
-        dose = self._dose
+        temperature = found.temperature_c
+        t10, t50, t90 = np.percentile(temperature[region.target], (90.0, 50.0, 10.0))
+        share, margin_share = coverage(region, self._dose, row.cem43_min)
+        lower, margin_lower = coverage(region, lower_dose(self._dose, self._dose_sigma_c()), row.cem43_min)
+        in_slices = passed & region.target
+        known = seen[in_slices].mean() >= KNOWN_SHARE if in_slices.any() else False
         return {
-            "state": "ok",
-            "known": bool(seen[region.target].mean() >= 0.8),
+            "state": "ok" if in_slices.any() else "target_not_in_slices",
+            "known": bool(known),
             "t10_c": float(t10),
             "t50_c": float(t50),
             "t90_c": float(t90),
-            "hottest_c": float(margin.max()),
-            "coverage": float((dose[region.target] >= row.cem43_min).mean()),
-            "margin_coverage": float((dose[region.treated] >= row.cem43_min).mean()),
-            "artefact_share": artefacts,
+            "hottest_c": float(temperature[region.treated].max()),
+            "coverage": share,
+            "margin_coverage": margin_share,
+            "coverage_lower": lower,
+            "margin_coverage_lower": margin_lower,
+            "unobserved_s": self._unobserved_s,
+            "artefact_share": float(found.artefact[passed].mean()) if passed.any() else 0.0,
             "shift_column_px": shift[0],
             "shift_row_px": shift[1],
         }
-
-
-def forecast(
-    region_temperature_c: Map, region_sigma_c: Map, region_dose_min: Map, region_spacing_mm: NDArray[np.float64],
-    region_target: NDArray[np.bool_], region_treated: NDArray[np.bool_], region_ras: Matrix,
-    *, t0_c: float, cem43_min: float, over_limit_cm3: float, **rest: Any,
-) -> Result:  # fmt: skip
-    """The lesion to expect if power goes off now: coverage of target and margin, and what lies beyond, in cm3."""
-    spacing: Sequence[float] = region_spacing_mm.tolist()
-    where = (spacing[0], spacing[1], spacing[2])
-    upper = (region_dose_min * np.exp(Z_95 * LN2 * region_sigma_c)).astype(np.float32)
-    found = forecast_after_power_off(
-        Outlook(region_temperature_c, region_sigma_c, region_dose_min, upper, where, Tissue(arterial_c=t0_c))
-    )
-    beyond = ~region_treated & (found.upper_min >= cem43_min)
-    voxel_cm3 = float(np.prod(region_spacing_mm)) / 1000.0
-    beyond_cm3 = float(np.count_nonzero(beyond)) * voxel_cm3
-    facts: Facts = {
-        "seconds": found.seconds,
-        "coverage": float((found.dose_min[region_target] >= cem43_min).mean()),
-        "margin_coverage": float((found.dose_min[region_treated] >= cem43_min).mean()),
-        "beyond_cm3": beyond_cm3,
-        "over_plan": beyond_cm3 / over_limit_cm3,
-    }
-    return facts, {"forecast_min": found.dose_min, "forecast_upper_min": found.upper_min, "forecast_ras": region_ras}
-
-
-def forecast_worker(row: Heating | None, t0_c: float) -> Callable[..., Result]:
-    """The forecast job of a room, held against its own limits."""
-    cem43_min, over_cm3 = (row.cem43_min, row.over_treated_cm3) if row else (240.0, 1.0)
-    return partial(forecast, t0_c=t0_c, cem43_min=cem43_min, over_limit_cm3=over_cm3)

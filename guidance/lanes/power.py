@@ -10,32 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.lanes.ahead import NearField, PlanAhead
+from guidance.plan import Plan
 from guidance.settings import Heating
-from guidance.therapy import (
-    BinaryFeedback,
-    BinarySettings,
-    PidController,
-    PidSettings,
-    Plant,
-    PredictiveController,
-    PredictiveSettings,
-)
+from guidance.therapy import BinaryFeedback, BinarySettings, PidController, PidSettings
 from guidance.thermometry.forecast import cooled_dose
 from guidance.tissue import BioheatModel, Tissue
 
 Facts = dict[str, float | int | str | bool | None]
 Result = tuple[Facts, dict[str, Any]]
 Map = NDArray[np.float32]
-GAIN_C_PER_J = 0.02  # of one point's cell, to begin with; the controller's own offset corrects it
-DECAY_PER_S = 0.02
 LONGEST_STEP_S = 5.0
 EASE_C = 4.0  # within this of the hottest temperature allowed, power goes down to nothing
+EASE_AHEAD_C = 1.0  # the same, where the way there was foreseen
 
 
 class PowerPlanner:
     """State of the controller of one target; `plan` is called for every filtered map while energy may flow."""
 
-    def __init__(self, row: Heating | None, power_max_w: float, t0_c: float) -> None:
+    def __init__(
+        self, row: Heating | None, power_max_w: float, t0_c: float, plan: Plan | None = None,
+        limits_c: dict[str, float] | None = None,
+    ) -> None:  # fmt: skip
         self._row, self._t0_c = row, t0_c
         self._max_w = min(power_max_w, row.power_max_w) if row else 0.0
         self._point, self._since_s, self._last_s = 0, -np.inf, -np.inf
@@ -45,26 +41,32 @@ class PowerPlanner:
             else PidSettings(0.0, 0.0)
         )
         self._binary: BinaryFeedback | None = None
-        self._predictive: PredictiveController | None = None
+        self._ahead: PlanAhead | None = None
+        foreseen = row is not None and row.beam is not None and plan is not None
+        self._near = NearField(row, plan, limits_c or {}, t0_c) if foreseen and row and plan else None
+        self._delivered_j = 0.0
         self._credit = np.zeros(max(1, len(row.points_mm)) if row else 1)
 
-    def plan(self, time_s: float, running: bool, region_temperature_c: Map, region_cells: NDArray[np.int64],
-             **region: Any) -> Result:  # fmt: skip
+    def plan(self, time_s: float, running: bool, delivered_j: float, region_temperature_c: Map,
+             region_cells: NDArray[np.int64], **region: Any) -> Result:  # fmt: skip
         """Facts `power_w`, `point`, `done`; no power where nothing runs or the map is too hot."""
         row = self._row
         assert row is not None, "a room without [heating] sends no such job"
         step_s = time_s - self._last_s
-        self._last_s = time_s
+        if self._near is not None and np.isfinite(step_s):
+            self._near.emitted(delivered_j - self._delivered_j, step_s)
+        self._last_s, self._delivered_j = time_s, delivered_j
         if not running:
             self._pid.reset()
             return {"power_w": 0.0, "point": self._point, "done": False}, {}
-        modes = {"ablation": self._ablation, "hold": self._hold, "binary": self._cells, "predictive": self._ahead}
+        modes = {"ablation": self._ablation, "hold": self._hold, "binary": self._cells, "predictive": self._predictive}
         step_s = step_s if 0.0 < step_s <= LONGEST_STEP_S else 0.0
         power, done = modes[row.mode](time_s, step_s, region_temperature_c, region_cells, region)
         room_c = row.hottest_c - float(region_temperature_c.max())
-        power *= min(max(room_c / EASE_C, 0.0), 1.0)
+        power *= min(max(room_c / (EASE_AHEAD_C if row.mode == "predictive" else EASE_C), 0.0), 1.0)
         facts: Facts = {"power_w": float(power), "point": self._point, "done": done}
-        return facts, {}
+        modelled = self._near.hottest if self._near is not None else {}
+        return facts | {f"{name}.model_c": value for name, value in modelled.items()}, {}
 
     def _ablation(
         self, time_s: float, step_s: float, temperature: Map, cells: NDArray[np.int64], region: dict[str, Any]
@@ -121,23 +123,17 @@ class PowerPlanner:
         self._serve(on.astype(np.float64), step_s)
         return self._max_w * float(on.mean()) if on.any() else 0.0, False
 
-    def _ahead(
+    def _predictive(
         self, time_s: float, step_s: float, temperature: Map, cells: NDArray[np.int64], region: dict[str, Any]
     ) -> tuple[float, bool]:
-        """Predictive control of the cells' means, none beyond the hottest temperature allowed."""
-        row = self._row
-        assert row is not None
-        count = self._credit.size
-        if self._predictive is None:
-            plant = Plant(GAIN_C_PER_J * np.eye(count), np.full(count, DECAY_PER_S), self._t0_c)
-            settings = PredictiveSettings(
-                np.full(count, row.target_c), np.full(count, row.hottest_c), np.full(count, self._max_w / count)
-            )
-            self._predictive = PredictiveController(plant, settings)
-        means = np.array([_middle(temperature, cells, n) for n in self._numbers()])
-        power = self._predictive.update(means)
+        """All points planned ahead; the beam serves them in turn, each for its share of the time."""
+        assert self._row is not None
+        if self._ahead is None:
+            self._ahead = PlanAhead(self._row, self._max_w, self._t0_c, region)
+        most = self._near.most_w(region["guards_c"]) if self._near else self._max_w
+        power, done = self._ahead.update(step_s, temperature, region, most)
         self._serve(power, step_s)
-        return float(power.sum()), False
+        return float(power.sum()), done
 
     def _numbers(self) -> range:
         return range(self._credit.size)

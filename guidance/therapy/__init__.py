@@ -2,14 +2,14 @@
 
 from guidance.therapy.binary import BinaryFeedback, BinarySettings
 from guidance.therapy.pid import PidController, PidSettings
-from guidance.therapy.predictive import Plant, PredictiveController, PredictiveSettings
+from guidance.therapy.predictive import Aim, PredictiveController, PredictiveSettings
 
 __all__ = [
+    "Aim",
     "BinaryFeedback",
     "BinarySettings",
     "PidController",
     "PidSettings",
-    "Plant",
     "PredictiveController",
     "PredictiveSettings",
 ]

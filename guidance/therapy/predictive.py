@@ -1,9 +1,11 @@
-"""Model-predictive control: power for the next steps that brings the target to its temperature and spares the organs.
+"""Model-predictive control of one steered beam: how much of its power each focus gets until the horizon.
 
-Linear plant about body temperature: x' = decay * x + gain * p for each measured point, all of one power
-p per source. The quadratic programme with box limits on power and upper limits on organ points is solved
-by an accelerated projected gradient (Nesterov), organ limits as a steep one-sided penalty.
-Offset-free: the last error of prediction is carried as a constant heating.
+The plant is linear: what every point will be at the horizon without power, plus `response` (degC per W held until
+then) times the powers of the foci. Asked points are pulled to their temperature, every point is kept below
+its ceiling by a steep one-sided penalty, powers are not negative and their sum is what one beam has. The quadratic
+programme is solved by accelerated projected gradients (Nesterov) on its small normal matrix, a few times over, each
+time with the ceilings that the last answer would break. Planned anew with every map: only the first part is ever
+carried out.
 """
 
 import math
@@ -16,106 +18,82 @@ Vector = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Plant:
-    """`gain` (points, sources) in degC/s per W, `decay_per_s` (points,), temperatures relative to `rest_c`."""
+class Aim:
+    """Per point: `want_c` where `weight` is above 0, `ceiling_c` (inf: none)."""
 
-    gain: Vector
-    decay_per_s: Vector
-    rest_c: float = 37.0
+    want_c: Vector
+    weight: Vector
+    ceiling_c: Vector
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class PredictiveSettings:
-    """`target_c` (points,) with NaN where nothing is asked, `limit_c` (points,) with inf where nothing limits.
+    """`limit_cost`: a degree above a ceiling against one from what is wanted; `effort` of power, degC^2/W^2."""
 
-    `change_cost` weighs a change of power (degC^2/W^2), `limit_cost` a degree over a limit.
-    """
-
-    target_c: Vector
-    limit_c: Vector
-    power_max_w: Vector
-    step_s: float = 1.0
-    horizon: int = 12
-    change_cost: float = 1e-3
-    limit_cost: float = 200.0
-    limit_reserve_c: float = 0.3
-    iterations: int = 200
+    power_max_w: float
+    limit_cost: float = 20.0
+    effort: float = 1e-5
+    rounds: int = 4
+    iterations: int = 120
 
 
 class PredictiveController:
-    """State of the loop; `update` answers with the power of each source for the next step."""
+    """State of the loop: the powers of the last plan, where the next one begins."""
 
-    def __init__(self, plant: Plant, settings: PredictiveSettings) -> None:
-        points, sources = plant.gain.shape
-        for name, array, size in (
-            ("decay_per_s", plant.decay_per_s, points),
-            ("target_c", settings.target_c, points),
-            ("limit_c", settings.limit_c, points),
-            ("power_max_w", settings.power_max_w, sources),
-        ):
-            if array.shape != (size,):
-                raise ValueError(f"{name} has shape {array.shape}, needed ({size},)")
-        self.plant, self.settings = plant, settings
-        self.power_w = np.zeros(sources)
-        self._offset = np.zeros(points)
-        self._expected: Vector | None = None
-        keep = np.exp(-plant.decay_per_s * settings.step_s)
-        self._keep = keep
-        drive = plant.gain * ((1.0 - keep) / np.maximum(plant.decay_per_s, 1e-9))[:, None]
-        self._drive = drive
-        # Response of every point at every step to power at every step: rows (step, point), columns (step, source).
-        steps = settings.horizon
-        self._response = np.zeros((steps, points, steps, sources))
-        for late in range(steps):
-            for early in range(late + 1):
-                self._response[late, :, early] = drive * (keep ** (late - early))[:, None]
-        self._matrix = self._response.reshape(steps * points, steps * sources)
+    def __init__(self, sources: int, settings: PredictiveSettings) -> None:
+        if sources < 1 or settings.power_max_w < 0.0:
+            raise ValueError(f"{sources} foci and at most {settings.power_max_w} W cannot be planned")
+        self.settings = settings
+        self.power_w: Vector = np.zeros(sources)
 
-    def update(self, temperature_c: Vector) -> Vector:
-        """Power in W of each source for the next step, from the temperatures of all points.
+    def update(self, free_c: Vector, response: Vector, aim: Aim, power_max_w: float | None = None) -> Vector:
+        """Power in W of each focus, from `free_c` (points,) and `response` (points, foci).
 
-        A point that is not finite turns everything off: no measurement, no heating.
+        A point that is not finite turns everything off: no measurement, no heating. `power_max_w` is a lower limit
+        than the settings', for this plan.
         """
-        if temperature_c.shape != self._offset.shape:
-            raise ValueError(f"temperatures have shape {temperature_c.shape}, needed {self._offset.shape}")
-        if not np.isfinite(temperature_c).all():
-            self.power_w, self._expected = np.zeros_like(self.power_w), None
+        if response.shape != (free_c.size, self.power_w.size):
+            raise ValueError(f"response {response.shape} does not fit {free_c.size} points, {self.power_w.size} foci")
+        most = self.settings.power_max_w if power_max_w is None else min(power_max_w, self.settings.power_max_w)
+        if not np.isfinite(free_c).all() or most <= 0.0:
+            self.power_w = np.zeros_like(self.power_w)
             return self.power_w
-        state = temperature_c - self.plant.rest_c
-        if self._expected is not None:
-            self._offset += 0.3 * (state - self._expected)
-        self.power_w = self._solve(state)[: self.power_w.size]
-        self._expected = self._keep * state + self._drive @ self.power_w + self._offset
-        return self.power_w
+        scale = 1.0 / max(float(aim.weight.sum()), 1.0)
+        weight = aim.weight * scale
+        normal = response.T @ (weight[:, None] * response) + self.settings.effort * np.eye(self.power_w.size)
+        pull = response.T @ (weight * np.where(weight > 0.0, aim.want_c - free_c, 0.0))
+        room = aim.ceiling_c - free_c
+        broken = np.zeros(free_c.size, np.bool_)
+        power = self.power_w
+        for _ in range(self.settings.rounds):
+            over = broken | (response @ power > room)
+            steep, spare = response[over], room[over]
+            cost = self.settings.limit_cost * scale
+            power = self._solve(normal + cost * steep.T @ steep, pull + cost * steep.T @ spare, power, most)
+            if (over == broken).all():
+                break
+            broken = over & (response @ power > room - 0.5)
+        self.power_w = power
+        return power
 
-    def _solve(self, state: Vector) -> Vector:
-        settings, steps, sources = self.settings, self.settings.horizon, self.power_w.size
-        free = np.empty((steps, state.size))
-        now = state
-        for step in range(steps):
-            now = self._keep * now + self._offset
-            free[step] = now
-        asked = np.isfinite(settings.target_c)
-        want = np.where(asked, settings.target_c - self.plant.rest_c, 0.0) - free
-        room = settings.limit_c - settings.limit_reserve_c - self.plant.rest_c - free
-        weight = np.tile(asked / max(np.count_nonzero(asked), 1), steps)
-        change = np.eye(steps * sources) - np.eye(steps * sources, k=-sources)
-        first = np.zeros(steps * sources)
-        first[:sources] = self.power_w
-        matrix, want, room = self._matrix, want.ravel(), room.ravel()
-        limited = np.isfinite(room)
-        tight, steep = matrix[limited], settings.limit_cost
-        curvature = matrix.T @ (weight[:, None] * matrix) + settings.change_cost * change.T @ change
-        longest = np.linalg.norm(curvature + steep * tight.T @ tight, 2)
-        box = np.tile(settings.power_max_w, steps)
-        power = np.clip(np.tile(self.power_w, steps), 0.0, box)
-        ahead, momentum = power, 1.0
-        pull = matrix.T @ (weight * want) + settings.change_cost * change.T @ first
-        for _ in range(settings.iterations):
-            over = np.maximum(tight @ ahead - room[limited], 0.0)
-            slope = curvature @ ahead - pull + steep * tight.T @ over
-            new = np.clip(ahead - slope / longest, 0.0, box)
+    def _solve(self, normal: Vector, pull: Vector, start: Vector, most: float) -> Vector:
+        longest = float(np.linalg.norm(normal, 2))
+        power = ahead = within(start, most)
+        momentum = 1.0
+        for _ in range(self.settings.iterations):
+            new = within(ahead - (normal @ ahead - pull) / longest, most)
             next_momentum = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * momentum**2))
             ahead, power = new + (momentum - 1.0) / next_momentum * (new - power), new
             momentum = next_momentum
         return power
+
+
+def within(power_w: Vector, most_w: float) -> Vector:
+    """The nearest powers that are not negative and add up to at most `most_w` (Duchi et al., ICML 2008)."""
+    clipped = np.maximum(power_w, 0.0)
+    if clipped.sum() <= most_w:
+        return clipped
+    falling = np.sort(power_w)[::-1]
+    surplus = (np.cumsum(falling) - most_w) / np.arange(1, falling.size + 1)
+    last = int(np.flatnonzero(falling > surplus)[-1])
+    return np.asarray(np.maximum(power_w - surplus[last], 0.0))

@@ -1,7 +1,7 @@
 """One stream of complex images in, temperature and dose with their uncertainty out."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,14 @@ from devices.quality import Quality
 from guidance.thermometry.baselines import BASELINES, Baseline
 from guidance.thermometry.combine import CoilCombiner, combine_echoes
 from guidance.thermometry.drift import NO_DRIFT, DriftSample
+from guidance.thermometry.elsewhere import resampler
 from guidance.thermometry.faults import Fault, result_fault, same_pixels, sequence_fault
 from guidance.thermometry.frame import STATES, DoseState, SharedError, ThermometryFrame
 from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.noise import measure_noise
-from guidance.thermometry.plain import GRADED_BIT, MISSED_MASK, PassInputs, PassOutputs, drift_plane
+from guidance.thermometry.plain import MISSED_MASK, PassInputs, PassOutputs, drift_plane
 from guidance.thermometry.settings import ThermometrySettings
 from guidance.thermometry.trust import TrackTrust
-
 from guidance.thermometry.waterfat import FatSubtraction, separate
 
 Complex = NDArray[np.complexfloating[Any, Any]]
@@ -55,9 +55,9 @@ class ThermometryPipeline:
         self._waiting: list[list[Complex]] = []
         self._baselines: list[Baseline] = []
         self._coils: list[CoilCombiner | None] = []
-        self._residual_c: Map | None = None
         self._fat: FatSubtraction | None = None
         self.fat_mask: NDArray[np.bool_] | None = None
+        self._residual_c: Map | None = None
         self._noise = settings.noise or 0.0
         self._floor = 0.0
         self._drift: tuple[float, ...] = NO_DRIFT
@@ -118,10 +118,23 @@ class ThermometryPipeline:
         for baseline, image in zip(self._baselines, self._one_coil(self._as_echoes(frame)), strict=True):
             baseline.learn(image)
 
-    def carry_dose(self, resample: Callable[[NDArray[Any]], NDArray[Any]]) -> None:
-        """Move the dose with the tissue: `resample` maps an array of the old grid to the new one."""
-        if self.dose is not None:
-            self.dose = DoseState(*(resample(a) for a in (self.dose.dose_min, self.dose.variance, self.dose.marks)))
+    def _carry(self, place: NDArray[np.float64]) -> None:
+        """The slices lie elsewhere: dose, tracks and residual heat move to the voxels that now see their tissue.
+
+        Where the old slices saw nothing the dose is unknown, and residual heat too: no temperature there.
+        """
+        if self._place is None or self.dose is None or np.array_equal(place, self._place):
+            return
+        resample = resampler(self._place, place, self.dose.dose_min.shape)
+        dose, variance, marks = self.dose.dose_min, self.dose.variance, self.dose.marks
+        self.dose = DoseState(
+            resample(dose, 1, 0.0), resample(variance, 1, 0.0), resample(marks, 0, float(MISSED_MASK))
+        )
+        if self._residual_c is not None:
+            self._residual_c = resample(self._residual_c, 1, math.nan)
+        if self._tracks is not None:
+            last_c, before_c = self._tracks
+            self._tracks = resample(last_c, 0, math.nan), resample(before_c, 0, math.nan)
 
     def _as_echoes(self, frame: Complex | Sequence[Complex]) -> list[Complex]:
         images = [frame] if isinstance(frame, np.ndarray) else list(frame)
@@ -139,6 +152,7 @@ class ThermometryPipeline:
         if place is None:
             return None
         if self._place is None or not (self._baselines or self._waiting):
+            self._carry(place)
             self._place = place
         moved = float(np.abs(place - self._place).max())
         return ("plane_moved", f"{moved:.2f} mm") if moved > PLACE_TOLERANCE_MM else None
@@ -175,6 +189,7 @@ class ThermometryPipeline:
         """Everything that is fixed with the reference: coils, noise, tissue, baselines, drift sample."""
         echoes = list(zip(*waiting, strict=True))
         self._coils = [CoilCombiner(echo) if echo[0].ndim == 4 else None for echo in echoes]
+        self._fat = self.fat_mask = None
         combined = [self._one_coil(images) for images in waiting]
         first = [images[0] for images in combined]
         self._noise = self.settings.noise or measure_noise(first)
@@ -182,6 +197,8 @@ class ThermometryPipeline:
         tissue = magnitude > self.settings.mask_fraction * magnitude.max()
         self.tissue = tissue if self.excluded is None else tissue & ~self.excluded
         self._floor = FLOOR_SHARE * float(magnitude.max())
+        if self.settings.fat != "ignore":
+            combined = self._without_fat(combined)
         self._baselines = [BASELINES[self.settings.baseline]() for _ in echoes]
         for images in combined:
             for baseline, image in zip(self._baselines, images, strict=True):
@@ -190,33 +207,10 @@ class ThermometryPipeline:
         self._fit = self.tissue & ~self._heat
         region = self._fit if self.drift_region is None else self._fit & self.drift_region
         self._sample = DriftSample(region, self.settings.drift_order) if self.settings.drift_order >= 0 else None
-        self._fat = self.fat_mask = None
         self._trust = TrackTrust(self.tissue, self.settings.t0_c, self.settings.fastest_c_per_s)
         if self.dose is None or self.dose.dose_min.shape != tissue.shape:
             self.dose = DoseState.zero(tissue.shape)
             self._tracks = None
-
-    def _one_coil(self, images: list[Complex]) -> list[Complex]:
-        one = [image if coil is None else coil.combine(image) for image, coil in zip(images, self._coils, strict=True)]
-        if self._fat is None:
-            return one
-        hz_per_c = 1.0 / (2.0 * math.pi * self.settings.echo_time_s * self.settings.degrees_per_radian())
-        return list(self._fat.water(one, drift_plane(self._drift, one[0].shape) * hz_per_c))
-        if self.settings.fat != "ignore":
-            combined = self._without_fat(combined)
-
-    def _require_tissue(self) -> NDArray[np.bool_]:
-        assert self.tissue is not None, "the reference is not complete"
-        return self.tissue
-
-    def _measure(self, images: list[Complex], time_s: float) -> ThermometryFrame:
-        given = self._given(images, time_s)
-        found = fused_pass(given)
-        assert self._trust is not None, "the reference is not complete"
-        fault = result_fault(self.settings, found, self._require_tissue())
-        if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
-            return self._nothing(time_s, fault)
-        trusted = self._trust.judge(given, found)
 
     def _without_fat(self, combined: list[list[Complex]]) -> list[list[Complex]]:
         """Mask the fat; with the model, take it out of the reference frames, and from now on out of every frame."""
@@ -231,6 +225,25 @@ class ThermometryPipeline:
         self._fat = FatSubtraction(found, settings.echo_times_s, settings.field_t, settings.phase_sign)
         return [list(self._fat.water(images)) for images in combined]
 
+    def _one_coil(self, images: list[Complex]) -> list[Complex]:
+        one = [image if coil is None else coil.combine(image) for image, coil in zip(images, self._coils, strict=True)]
+        if self._fat is None:
+            return one
+        hz_per_c = 1.0 / (2.0 * math.pi * self.settings.echo_time_s * self.settings.degrees_per_radian())
+        return list(self._fat.water(one, drift_plane(self._drift, one[0].shape) * hz_per_c))
+
+    def _require_tissue(self) -> NDArray[np.bool_]:
+        assert self.tissue is not None, "the reference is not complete"
+        return self.tissue
+
+    def _measure(self, images: list[Complex], time_s: float) -> ThermometryFrame:
+        given = self._given(images, time_s)
+        found = fused_pass(given)
+        assert self._trust is not None, "the reference is not complete"
+        fault = result_fault(self.settings, found, self._require_tissue())
+        if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
+            return self._nothing(time_s, fault)
+        trusted = self._trust.judge(given, found)
         fault = result_fault(self.settings, found, self._require_tissue())
         track, last_c = trusted.track_c, trusted.before_c
         if found.lost:  # a voxel that comes back is unwrapped towards what it was
@@ -304,8 +317,10 @@ class ThermometryPipeline:
             if hidden is not None:
                 reference = np.where(hidden, np.complex64(0.0), reference)
         if self._residual_c is not None:
-            turned = np.exp(-1j * self._residual_c / self.settings.degrees_per_radian(echo))
-            reference = (reference * turned).astype(np.complex64)
+            unknown = np.isnan(self._residual_c)
+            residual_c = np.where(unknown, np.float32(0.0), self._residual_c)
+            turned = np.exp(-1j * residual_c / self.settings.degrees_per_radian(echo))
+            reference = np.where(unknown, np.complex64(0.0), reference * turned).astype(np.complex64)
         return reference
 
     def _fit_drift(self, image: Complex, reference: Complex, scale: float, last_c: Map) -> None:

@@ -1,5 +1,6 @@
 """Tissue physics shared by thermometry, therapy and navigation."""
 
+from guidance.tissue.beam import Beam
 from guidance.tissue.pennes import BioheatModel, Tissue
 
-__all__ = ["BioheatModel", "Tissue"]
+__all__ = ["Beam", "BioheatModel", "Tissue"]
