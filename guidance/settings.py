@@ -171,7 +171,9 @@ class Therapy(_Strict):
 
     link: Identifier
     device: str = "Therapy"
-    modality: Literal["ultrasound", "laser", "microwave", "radiofrequency", "cryo", "electroporation"] = "ultrasound"
+    modality: Literal["ultrasound", "laser", "microwave", "radiofrequency", "cryo", "electroporation", "linac"] = (
+        "ultrasound"
+    )
     power_w: float = Field(default=0.0, ge=0)
     stop_links: tuple[Identifier, ...] = ()
     interlocks: tuple[Literal["coolant_ok", "coupling_ok", "cavitation", "r_wave_sync"], ...] = ()

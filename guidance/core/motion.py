@@ -2,7 +2,7 @@
 
 The gate never speaks to the therapy device: it proves or does not prove the facts of M1 and M2, and the treatment
 holds and resumes by those rules. How long that takes, from acquisition to the device's acknowledgement, is measured
-here and is the time over which the lane predicts.
+here and is the time over which the lane predicts. What breathing does not do (M2p, M3, M4) becomes facts beside.
 """
 
 from collections import deque
@@ -23,6 +23,11 @@ from guidance.units import ms
 
 Facts = dict[str, float | int | str | bool | None]
 SHARE, CENTROID, QUALITY = "target_outside_share", "target_centroid_mm", "motion_quality"
+UNUSUAL = {  # fact of a rule: what the lane says about each frame
+    "through_plane_frames": "unlike_frames",
+    "target_jump_mm": "sudden_motion",
+    "target_drift_mm": "drift_mm",
+}
 ANSWERS = {"HOLD": False, "RESUME": True}  # verbs by which the device acknowledges a change of the gate
 ANSWER_NS = ms(1000)  # an acknowledgement later than this belongs to something else
 LONGEST_HORIZON_S = 1.0
@@ -35,7 +40,7 @@ class MotionDesk(Desk):
 
     kinds = frozenset({"cine"})
     jobs = frozenset({"cine", "cine_frame"})
-    judged = (SHARE, CENTROID, QUALITY)
+    judged = (SHARE, CENTROID, QUALITY, *UNUSUAL)
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
@@ -153,8 +158,9 @@ class MotionDesk(Desk):
         board.set(SHARE, self._subject, Fact(share, at_ns, seen, limits.most_outside_share))
         board.set(CENTROID, self._subject, Fact(way, at_ns, seen, limits.centroid_mm))
         if decision.reason is not GateReason.STALE:
-            good = 0.0 if sighting.through_plane else _number(facts, "quality", 0.0)
-            board.set(QUALITY, self._subject, Fact(good, at_ns))
+            board.set(QUALITY, self._subject, Fact(_number(facts, "quality", 0.0), at_ns))
+            for name, key in UNUSUAL.items():
+                board.set(name, self._subject, Fact(_number(facts, key, 0.0), at_ns))
 
     def _tell(self, acquired_ns: int, now_ns: int, told: dict[str, int]) -> Iterable[Effect]:
         assert self.row is not None and self.gate is not None

@@ -73,6 +73,8 @@ class MotionWork:
             "usable": usable,
             "quality": max(quality.similarity, 0.0) if usable else 0.0,
             "through_plane": any(row.kind is Disturbance.THROUGH_PLANE for row in found),
+            "unlike_frames": self._watch.unlike_frames,
+            "drift_mm": self._watch.drift_mm,
             "share_outside": seen.outside_share,
             "x_mm": seen.centroid_mm[0],
             "y_mm": seen.centroid_mm[1],

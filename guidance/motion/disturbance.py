@@ -59,6 +59,12 @@ class MotionWatch:
         self._start_s = -1.0
         self._low = 0
         self._drifting = False
+        self.drift_mm = 0.0  # of the mean position from its baseline; 0 until both are known
+
+    @property
+    def unlike_frames(self) -> int:
+        """Frames in a row that look like another plane."""
+        return self._low
 
     def frame(self, time_ns: int, position_mm: tuple[float, float], quality: FlowQuality) -> tuple[Detection, ...]:
         """What was unusual in this frame. Frames whose estimate is not usable judge only the plane."""
@@ -75,7 +81,7 @@ class MotionWatch:
 
     def rebase(self) -> None:
         """Take the mean position from here on as the new baseline: an operator's act after a shift was dealt with."""
-        self._baseline, self._start_s, self._drifting = [], -1.0, False
+        self._baseline, self._start_s, self._drifting, self.drift_mm = [], -1.0, False, 0.0
         self._path.clear()
 
     def _sudden(self, t_s: float, position: tuple[float, float]) -> Detection | None:
@@ -102,6 +108,7 @@ class MotionWatch:
         if len(lately) < s.least_frames or not self._baseline:
             return None
         away = float(np.hypot(*(np.median(lately, axis=0) - np.median(self._baseline, axis=0))))
+        self.drift_mm = away
         limit = s.drift_back_mm if self._drifting else s.drift_mm
         self._drifting = away > limit
         return Detection(Disturbance.DRIFT, away, limit, "mm") if self._drifting else None

@@ -7,6 +7,7 @@
    once more from the spline field and taken where, and only where, it explains the image clearly better.
 """
 
+from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,6 +50,10 @@ class FlowSettings:
     most_folded_share: float = 0.06  # sliding borders fold up to 0.045
     least_inside_share: float = 0.7
     most_innovation_px: float = 24.0
+    astray_px: float = 6.0  # an estimate is astray where its innovation exceeds this ...
+    astray_ratio: float = 2.0  # ... and this many times the trailing 99th percentile, and no image was less alike
+    memory_frames: int = 600
+    least_frames: int = 20
     most_residual: float = 0.015  # beyond `residual_noises` times the noise of both images
     residual_noises: float = 3.0
 
@@ -74,11 +79,11 @@ def as_image(image: NDArray[Any], name: str) -> Image:
     return result
 
 
-def _dis(finest_scale: int, descent: int, refinement: int) -> Any:
+def _dis(finest_scale: int, descent: int, refinement: int, stride_px: int) -> Any:
     dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(finest_scale)
     dis.setPatchSize(8)
-    dis.setPatchStride(4)
+    dis.setPatchStride(stride_px)
     dis.setGradientDescentIterations(descent)
     dis.setVariationalRefinementIterations(refinement)
     dis.setVariationalRefinementAlpha(20.0)
@@ -144,9 +149,10 @@ class DenseFlow:
         s = self.settings
         self._coarse = _Surface(image.shape, s.coarse_spacing_px, s.cell_px)
         self._fine = _Surface(image.shape, s.spacing_px, s.cell_px)
-        self._seek, self._slide = _dis(1, 12, 0), _dis(0, 12, 2)
+        self._seek, self._slide = _dis(1, 12, 0, 4), _dis(0, 6, 1, 5)
         self._last = np.zeros((int(body[::3, ::3].sum()), 2), np.float32)
         self._noise = noise_sigma(self.reference)
+        self._trail: deque[tuple[float, float]] = deque(maxlen=s.memory_frames)  # innovation and similarity
 
     @staticmethod
     def _to_bytes(image: Image) -> NDArray[np.uint8]:
@@ -255,12 +261,25 @@ class DenseFlow:
             (similarity < s.least_similarity, Verdict.UNLIKE),
             (sigma > s.residual_noises * noise + s.most_residual, Verdict.UNLIKE),
             (folded > s.most_folded_share, Verdict.FOLDED),
-            (innovation > s.most_innovation_px, Verdict.JUMP),
+            (innovation > s.most_innovation_px or self._astray(innovation, similarity), Verdict.JUMP),
         )
         verdict = next((name for wrong, name in faults if wrong), Verdict.OK)
         if verdict.usable:
             self._last = sparse
+            self._trail.append((innovation, similarity))
         return FlowQuality(verdict, similarity, folded, inside_share, shift, innovation, sigma)
+
+    def _astray(self, innovation_px: float, similarity: float) -> bool:
+        """True for a step that this motion never makes, to an image less alike than any before.
+
+        A cough moves as far, but stays alike; an estimate that lost its way (a real series holds one, 10 px for a
+        single frame) is both.
+        """
+        s = self.settings
+        if innovation_px <= s.astray_px or len(self._trail) < s.least_frames:
+            return False
+        usual, lowest = np.percentile([step for step, _ in self._trail], 99), min(alike for _, alike in self._trail)
+        return bool(innovation_px > s.astray_ratio * usual and similarity < lowest)
 
 
 def estimate_displacement(reference: NDArray[Any], current: NDArray[Any]) -> Field:

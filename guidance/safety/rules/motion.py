@@ -1,7 +1,7 @@
-"""M1, M2: where the target is, and whether that is known. Facts come from the motion desk."""
+"""M1 to M4: where the target is, whether that is known, and what breathing does not do. Facts: the motion desk."""
 
 from devices.messages import Priority
-from guidance.safety.rules.row import ENERGY, Compare, Rule, hold
+from guidance.safety.rules.row import ARMED, ENERGY, NEVER, Compare, Rule, hold, warn
 
 _QUIET_MS = 10_000.0  # longer than any breath
 
@@ -23,10 +23,29 @@ RULES: tuple[Rule, ...] = (
         advice="wait for the gate", bound="100 ms",
     ),
     hold(
-        id="M2", row="M2", hazard="bad motion estimate", cause="similarity, folding, through-plane motion",
+        id="M2", row="M2", hazard="bad motion estimate", cause="similarity, folding, jump",
         fact="motion_quality", compare=Compare.BELOW, limit="motion_quality", priority=Priority.MEDIUM, phases=ENERGY,
         unknown_in=ENERGY,
         hysteresis=0.05, text="{subject}: motion estimate is only {value:.2f} good (limit {limit:.2f})",
         advice="look at the cine image, take a new reference", bound="1 frame",
+    ),
+    hold(
+        id="M2p", row="M2", hazard="target leaves the image plane", cause="through-plane motion",
+        fact="through_plane_frames", limit="through_plane_frames", priority=Priority.MEDIUM, phases=ENERGY,
+        unknown_in=NEVER,
+        text="{subject}: images no longer show the plane of the reference",
+        advice="look at the cine image, take a new reference", bound="1 frame",
+    ),
+    warn(
+        id="M3", row="M3", hazard="sudden motion", cause="cough, patient shift",
+        fact="target_jump_mm", limit="target_jump_mm", phases=ARMED, unknown_in=NEVER, hold_ms=3000.0,
+        text="{subject} moved {value:.1f} mm between two images",
+        advice="look whether the patient has shifted; the gate waits for two good images", bound="1 frame",
+    ),
+    warn(
+        id="M4", row="M4", hazard="mean position drifts", cause="patient relaxes, bladder, bowel, couch",
+        fact="target_drift_mm", limit="target_drift_mm", phases=ARMED, unknown_in=NEVER, hysteresis=1.0,
+        text="{subject}: its mean place has drifted {value:.1f} mm (limit {limit:.1f})",
+        advice="position the patient again or take a new reference", bound="1 frame",
     ),
 )  # fmt: skip

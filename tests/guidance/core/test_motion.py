@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from devices.messages import Acknowledgement, Command, Image, Metrics, Overlay, Reading
+from devices.messages import Acknowledgement, Alert, Command, Image, Metrics, Overlay, Reading
 from guidance.core import Core
 from guidance.events import Act, Arrival, Job, JobDone, LinkChange, Send, Tick
 from guidance.lanes import Workbench
@@ -251,14 +251,29 @@ def test_a_target_about_to_leave_closes_the_gate():
     assert rig.core.motion.summary()["residual_max_mm"] == 0.0
 
 
-def test_through_plane_motion_is_a_bad_estimate():
+def test_a_plane_that_is_left_holds_the_beam_until_a_person_has_looked():
     rig = Rig(works=False)
     for _ in range(3):
         rig.frame(facts=place())
     rig.begin()
-    rig.frame(facts=place(through_plane=True))
+    rig.frame(facts=place(through_plane=True, unlike_frames=2))
     assert not rig.permitted
     assert rig.core.motion.events == {"through_plane": 1}
+    assert rig.core.treatment.phase is Phase.HOLD
+    for _ in range(4):
+        rig.frame(facts=place())
+    assert not rig.permitted
+
+
+@pytest.mark.parametrize(("facts", "row"), [({"sudden_motion": 9.0}, "M3"), ({"drift_mm": 3.4}, "M4")])
+def test_what_breathing_does_not_do_is_told(facts, row):
+    rig = Rig(works=False)
+    for _ in range(3):
+        rig.frame(facts=place())
+    rig.begin()
+    rig.frame(facts=place(**facts))
+    told = [s.message for _, s in rig.sends if isinstance(s.message, Alert) and s.message.name.startswith(f"{row}.")]
+    assert told and told[0].state == "active" and "tumour" in told[0].text
 
 
 def test_metrics_and_picture_name_the_frame_that_they_come_from(rig):
