@@ -96,7 +96,7 @@ class Job(msgspec.Struct, frozen=True, eq=False):
     """
 
     number: int
-    lane: str  # "guard" | "show"
+    lane: str  # "guard" (what rules judge) | "show" (pictures) | "study" (plans, forecasts, calibrations)
     slot: str
     kind: str
     inputs: dict[str, Any]

@@ -14,6 +14,7 @@ Subscribe by prefix: `room/or-1/pose/`, `room/or-1/image/mr`.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from urllib.parse import quote
 
 import msgspec
@@ -50,7 +51,12 @@ def room_prefix(room: str) -> str:
 
 def topic_of(room: str, message: AnyMessage) -> str:
     """The topic of a message."""
-    return f"{room_prefix(room)}{kind_of(message)}/{quote(message.name, safe='')}"
+    return _topic(room, kind_of(message), message.name)
+
+
+@lru_cache(maxsize=4096)
+def _topic(room: str, kind: str, name: str) -> str:
+    return f"{room_prefix(room)}{kind}/{quote(name, safe='')}"
 
 
 def to_parts(topic: str, source: str, number: int, message: AnyMessage) -> list[Buffer]:

@@ -25,6 +25,7 @@ from devices.zeromq.keys import GateKeeper
 from devices.zeromq.settings import ZeroMQSettings
 from devices.zeromq.sockets import ROLES, SMALL_PART_BYTES, Context, Reader, Socket, Watch, open_socket, readable
 
+MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
 READ_AT_ONCE = 64  # messages per turn of the loop
 STREAMS = 4096  # topics whose numbering is remembered
 NO_COPY_BYTES = 64 * 1024  # smaller parts are cheaper to copy
@@ -161,10 +162,10 @@ class ZeroMQLink:
         readable(socket)  # libzmq looks only once a millisecond how much of a queue was read, and drops meanwhile
         try:
             if route is not None:
-                socket.send(route, zmq.NOBLOCK | zmq.SNDMORE)
-            for index, part in enumerate(parts):
-                more = zmq.SNDMORE if index + 1 < len(parts) else 0
-                socket.send(part, zmq.NOBLOCK | more, copy=_must_copy(part))
+                socket.send(route, MORE)
+            for part in parts[:-1]:
+                socket.send(part, MORE, copy=_must_copy(part))
+            socket.send(parts[-1], LAST, copy=_must_copy(parts[-1]))
         except zmq.ZMQError as fault:
             if fault.errno not in (zmq.EAGAIN, zmq.EHOSTUNREACH):
                 raise

@@ -131,7 +131,7 @@ class CalibrationDesk(Desk):
             "goal_fixed_mm": np.array(plan.targets[0].center_mm, np.float64),
             "fle_mm": row.fle_mm,
         }
-        return (), [self._scene.job("show", "", "register", inputs, {})]
+        return (), [self._scene.job("study", "", "register", inputs, {})]
 
     def _pivot_start(self, act: Act) -> Answer:
         """`name`: the tool whose tip stands still while it is tilted."""
@@ -150,7 +150,7 @@ class CalibrationDesk(Desk):
         if len(kept) < LEAST_PIVOT:
             return (f"{len(kept)} poses of {name} were seen, {LEAST_PIVOT} are needed",), []
         self._pivot, self._pivoting = None, name
-        return (), [self._scene.job("show", "", "pivot", {"poses": np.array(kept)}, {})]
+        return (), [self._scene.job("study", "", "pivot", {"poses": np.array(kept)}, {})]
 
     def _lag_start(self, act: Act) -> Answer:
         """`name`: the probe, moved up and down over the bottom of a water tank."""
@@ -172,7 +172,7 @@ class CalibrationDesk(Desk):
             "reference": np.array([p for _, p in self._places]), "reference_s": np.array([s for s, _ in self._places]),
         }  # fmt: skip
         self._scene.searched.clear()
-        return (), [self._scene.job("show", "", "lag", inputs, {})]
+        return (), [self._scene.job("study", "", "lag", inputs, {})]
 
     def _lined(self, values: dict[str, float], refused: str, now_ns: int) -> Iterable[Effect]:
         self._lines.append((values["time_s"], values["row"]))

@@ -80,7 +80,7 @@ class HandEyeDesk(Desk):
             name: np.array([[pair[n] for pair in pairs] for pairs in self.collected])
             for n, name in enumerate(("hands", "targets"))
         }
-        return (), [self._scene.job("show", "", "hand_eye", inputs, {})]
+        return (), [self._scene.job("study", "", "hand_eye", inputs, {})]
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """The fit: used or refused, and told either way."""

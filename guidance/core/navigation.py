@@ -151,7 +151,7 @@ class NavigationDesk(Desk):
                 "implant": implant, "expected": expected, "dose_gy": target.prescription["dose_gy"],
                 "sigma_mm": sigma, "last": last,
             }  # fmt: skip
-            jobs.append(self._scene.job("show", "", "dose", inputs, told))
+            jobs.append(self._scene.job("study", "", "dose", inputs, told))
         return jobs
 
     def _jobs(self, final: bool, told: dict[str, int], more: list[tuple[Any, Matrix]] | None = None) -> list[Effect]:
@@ -169,7 +169,7 @@ class NavigationDesk(Desk):
                 "sigma_mm": sigma, "margin_mm": target.margin_mm, "final": final,
             }  # fmt: skip
             slot = "" if final else f"verify:{target.name}"
-            jobs.append(self._scene.job("show", slot, "verify", inputs, told))
+            jobs.append(self._scene.job("study", slot, "verify", inputs, told))
         return jobs
 
     def _worst_sigma(self) -> float:

@@ -59,7 +59,7 @@ class ProbeDesk(Desk):
             return (f"the wires were read in {len(self.kept)} pictures, {row.least_pictures} are needed",), []
         del self._scene.searched[self._stream]
         inputs = {"dots": np.array([dots for dots, _ in self.kept]), "poses": np.array([pose for _, pose in self.kept])}
-        return (), [self._scene.job("show", "", "nwire", inputs, {})]
+        return (), [self._scene.job("study", "", "nwire", inputs, {})]
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """A picture that was searched, or the fit."""

@@ -72,7 +72,7 @@ class SurfaceDesk(Desk):
             "structure": row.structure,
             "goal_fixed_mm": np.array(plan.targets[0].center_mm, np.float64),
         }
-        return (), [self._scene.job("show", "", "surface", inputs, {})]
+        return (), [self._scene.job("study", "", "surface", inputs, {})]
 
     def done(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         """The fit: used or refused, and told either way."""

@@ -40,7 +40,7 @@ class ViewDesk(Desk):
         if search is not None:
             time_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
             inputs = {"image": message, "time_s": time_ns / 1e9}
-            return (self._scene.job("show", "", search, inputs, image_evidence(state, message)),)
+            return (self._scene.job("study", "", search, inputs, image_evidence(state, message)),)
         if not self._scene.routes.carries("overlay"):
             return ()
         self._waiting[state.settings.name] = (

@@ -1,5 +1,6 @@
 """Tracking: poses of all tools, checked, aligned in time and placed in the plan's space."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,7 @@ class PoseTrack:
         self.repeats = 0  # bit-identical poses in a row
         self.impossible_ns: list[int] = []  # receive times of rejected poses within the last second
         self._last: Pose | None = None
+        self._bits = b""  # of its matrix
 
     def take(self, pose: Pose, time_ns: int, now_ns: int) -> str:
         """Check one pose and keep it; the name of its fault, or "" where it is kept as it is."""
@@ -38,9 +40,9 @@ class PoseTrack:
         if fault:
             self.impossible_ns.append(now_ns)
             return fault
-        same = self._last is not None and bool(np.array_equal(pose.fixed_from_moving, self._last.fixed_from_moving))
-        self.repeats = self.repeats + 1 if same else 0
-        self._last = pose
+        bits = pose.fixed_from_moving.tobytes()
+        self.repeats = self.repeats + 1 if bits == self._bits else 0
+        self._last, self._bits = pose, bits
         self.quality = pose.quality
         if pose.quality.usable:
             self.usable_ns, self.unusable_since_ns = now_ns, 0
@@ -54,10 +56,9 @@ class PoseTrack:
         last = self._last
         if fault or last is None or not last.quality.usable:
             return fault
-        step = pose.fixed_from_moving[:3, 3] - last.fixed_from_moving[:3, 3]
+        here, there = pose.fixed_from_moving[:3, 3].tolist(), last.fixed_from_moving[:3, 3].tolist()
         passed_s = max((now_ns - last.receive_time_ns) / 1e9, self.stream.period_ms / 1e3)
-        distance = float(step[0] * step[0] + step[1] * step[1] + step[2] * step[2]) ** 0.5
-        return "moved faster than a tool can" if distance > SPEED_LIMIT_MM_PER_S * passed_s else ""
+        return "moved faster than a tool can" if math.dist(here, there) > SPEED_LIMIT_MM_PER_S * passed_s else ""
 
     def impossible_per_s(self, now_ns: int) -> int:
         """Poses rejected within the last second."""

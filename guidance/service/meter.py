@@ -15,7 +15,7 @@ class Meter:
         self.loop_late = Histogram()
         self.outputs = {"overlays": 0, "guided_poses": 0, "stops": 0, "alerts": 0}
         self._image_streams = image_streams
-        self._last: object = None
+        self._last: dict[type, object] = {}  # kind of message -> the one that was sent last
         self._received: dict[int, int] = {}  # job -> receive time of the image that it is about
 
     def submitted(self, job: Job) -> None:
@@ -37,8 +37,8 @@ class Meter:
     def sent(self, event: AnyEvent, send: Send, now_ns: int) -> None:
         """Count one message that was just handed to its link because of `event`."""
         message = send.message
-        again = message is self._last  # one message on several links counts once
-        self._last = message
+        again = self._last.get(type(message)) is message  # one message on several links counts once
+        self._last[type(message)] = message
         if isinstance(message, GuidedPose):
             self.outputs["guided_poses"] += not again
             if isinstance(event, Arrival):

@@ -1,6 +1,7 @@
 """The room, live: links and lanes around the core, every step recorded in the order it was taken."""
 
 import asyncio
+import gc
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,7 +10,7 @@ import msgspec
 
 from devices.clock import Clock
 from devices.errors import DeviceError
-from devices.messages import Acknowledgement, AnyMessage
+from devices.messages import Acknowledgement, AnyMessage, Overlay
 from devices.mqtt.outbox import Outbox
 from guidance.core import Core
 from guidance.events import Act, AnyEvent, Arrival, Effect, Job, JobDone, LinkChange, Loss, Send, Tick
@@ -50,14 +51,17 @@ class Room:
         }
         self.lanes: dict[str, LaneThread] = {}
         self._pending: deque[AnyEvent] = deque()
+        self._pictures: deque[tuple[AnyEvent, Send]] = deque()
         self._busy = False
         self._tick_ns = round(settings.tick_ms * 1e6)
         self._due_ns = 0
         self._timer: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
-        """Warm up, start lanes and links, then the tick: nothing compiles once data flow."""
+        """Warm up, start lanes and links, then the tick: nothing compiles or collects garbage once data flow."""
         await asyncio.to_thread(warm_up, self.core.settings, self.core.plan)
+        gc.collect()
+        gc.freeze()
         workbench = Workbench(self.core.settings, self.core.plan)
         self.lanes = {name: LaneThread(name, workbench, self.clock, self._finished) for name in LANES}
         for link in self.links.values():
@@ -71,6 +75,8 @@ class Room:
             self._timer.cancel()
         for lane in self.lanes.values():
             await asyncio.to_thread(lane.close)
+        while self._pictures:
+            self._send(*self._pictures.popleft())
         for link in self.links.values():
             await link.stop()
         if self.recorder is not None:
@@ -102,6 +108,8 @@ class Room:
         for effect in effects:
             if not isinstance(effect, Send):
                 self._submit(effect)
+            elif isinstance(effect.message, Overlay):
+                self._put_off(event, effect)
             elif self.keeper is not None and isinstance(effect.message, Acknowledgement):
                 confirmations.append(effect)
             else:
@@ -123,6 +131,19 @@ class Room:
             self._lost(send.link, send.message.name, 1, f"not sent: {fault}")
             return
         self.meter.sent(event, send, self.clock.now_ns())
+
+    def _put_off(self, event: AnyEvent, send: Send) -> None:
+        """Pictures leave one a turn of the loop: a pose that has come meanwhile goes first."""
+        if not self._pictures:
+            asyncio.get_running_loop().call_soon(self._send_picture)
+        self._pictures.append((event, send))
+
+    def _send_picture(self) -> None:
+        if not self._pictures:  # the room has ended
+            return
+        self._send(*self._pictures.popleft())
+        if self._pictures:
+            asyncio.get_running_loop().call_soon(self._send_picture)
 
     async def kept(self) -> None:
         """Return once everything that was said and done so far is on the disk: what was asked may be called done."""

@@ -32,7 +32,7 @@ from guidance.service.room import Room
 from guidance.service.summary import Logbook, summarise
 from guidance.settings import RoomSettings
 
-SWITCH_S = 0.0005  # how long another thread may hold the interpreter before the loop gets it back
+SWITCH_S = 0.00005  # how long another thread may hold the interpreter before the loop gets it back
 COLLECT_S = 30.0
 STOP_S = 0.4  # at the end: how long the devices have to confirm their STOP before the supervisor takes over
 
@@ -89,8 +89,6 @@ class Session:
         await self.room.start()
         self._lifeline = Lifeline.from_environment(self.room, self.end if self._ends_alone else None)
         sys.setswitchinterval(SWITCH_S)
-        gc.collect()
-        gc.freeze()
         gc.disable()
         self._collector = asyncio.create_task(self._collect())
         self._watch = asyncio.create_task(self._self_watch(recorder, outbox, keeper).run(), name="self-watch")

@@ -23,29 +23,32 @@ class FrameError(GuidanceError):
 class FramePath:
     """The way from one frame to another: `evaluate()` gives `to_from_start` (4, 4) from current matrices."""
 
-    __slots__ = ("_steps", "_work", "edges", "fixed", "moving")
+    __slots__ = ("_inverse", "_steps", "edges", "fixed", "moving")
 
     def __init__(self, moving: str, fixed: str, steps: list[tuple[Edge, bool]]) -> None:
         self.moving = moving
         self.fixed = fixed
         self.edges: tuple[Edge, ...] = tuple(edge for edge, _ in steps)  # in order from `moving` to `fixed`
         self._steps = tuple(steps)
-        self._work = (np.empty((4, 4)), np.empty((4, 4)))
+        self._inverse = np.empty((4, 4))
 
     def evaluate(self, matrices: Mapping[Edge, Matrix]) -> Matrix | None:
         """`fixed_from_moving` as a new array, or None while an edge of the way has no matrix."""
-        result = np.eye(4)
-        step, product = self._work
+        result: Matrix | None = None
         for edge, forward in self._steps:
             matrix = matrices.get(edge)
             if matrix is None:
                 return None
             if not forward:
-                invert_into(matrix, step)
-                matrix = step
+                invert_into(matrix, self._inverse)
+                matrix = self._inverse
+            if result is None:
+                result = matrix.copy()
+                continue
+            product = np.empty((4, 4))
             compose_into(matrix, result, product)
-            result[:] = product
-        return result
+            result = product
+        return np.eye(4) if result is None else result
 
     def missing(self, matrices: Mapping[Edge, Matrix]) -> list[Edge]:
         """The edges of the way that have no matrix yet."""

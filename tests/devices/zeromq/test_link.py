@@ -241,7 +241,7 @@ async def test_a_publisher_may_restart_on_its_port(start_link, wait_until):
     service = await start_link(subscribe=(address,))
     await subscribed(first, service, wait_until)
     await first.link.stop()
-    await wait_until(lambda: service.changes[-1][0] is False, "the publisher's end")
+    await wait_until(lambda: bool(service.changes) and service.changes[-1][0] is False, "the publisher's end")
     second = await start_link(publish=address)
     await subscribed(second, service, wait_until)
     assert [up for up, _, _ in service.changes] == [True, False, True]
