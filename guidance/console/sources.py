@@ -18,6 +18,7 @@ from guidance.service.room import Room
 VOLUME = "volume"
 LABELS = "labels"
 FORECAST = "forecast"
+LESION = "lesion"
 KELVIN_STEP, COLDEST_C = 0.01, -60.0
 SIGMA_STEP_C = 0.001
 DOSE_STEP, DOSE_FROM = 0.0002, -4.0  # of log10(CEM43 minutes)
@@ -46,6 +47,7 @@ class Sources:
         self._seen_volume = 0
         self._geometry: tuple[bytes, tuple[int, ...]] = (b"", ())
         self._region: object = None
+        self._lesion: object = None
         settings = room.core.settings
         self._videos = {(s.link, s.message_name): s.name for s in settings.streams if s.kind == "video"}
         self.regions = Regions(room.core.plan, room.core.settings)
@@ -127,6 +129,11 @@ class Sources:
             self._region = region
             where = {"ras_from_image": volume["region_ras"].tolist(), "shape": region.shape}
             self._put(FORECAST, told | where, volume)
+        lesion = next((volume[name] for name in LESIONS if name in volume), None)
+        if lesion is not None and lesion is not self._lesion:
+            self._lesion = lesion
+            where = {"ras_from_image": volume["lesion_ras"].tolist(), "shape": lesion.shape}
+            self._put(LESION, told | where, volume)
 
     def _cine(self, image: Image) -> None:
         motion = self._room.core.motion
@@ -197,6 +204,23 @@ def _log_dose(name: str, dose_min: NDArray[Any]) -> Layer:
     return quantised(name, np.log10(np.maximum(dose_min, 1e-4)), "log10 min", DOSE_STEP, DOSE_FROM)
 
 
+# map of a burnt or frozen region, whose outline is where it is 0 -> layer, unit, step, lowest value
+LESIONS: dict[str, tuple[str, str, float, float]] = {
+    "damage_log10": ("damage", "log10", 0.0005, -6.0),
+    "damage_forecast_log10": ("damage_forecast", "log10", 0.0005, -6.0),
+    "ice_depth_mm": ("ice", "mm", 0.005, -160.0),
+    "ice_lethal_mm": ("lethal", "mm", 0.005, -160.0),
+    "ice_below_-20": ("below_20", "degC", 0.005, -160.0),
+    "ice_below_-40": ("below_40", "degC", 0.005, -160.0),
+}
+
+
+def _lesion_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
+    """What a laser has burnt or needles have frozen, and what is to be expected."""
+    rows = [(volume[name], *row) for name, row in LESIONS.items() if name in volume]
+    return [quantised(layer, values, unit, step, lowest) for values, layer, unit, step, lowest in rows]
+
+
 def _forecast_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
     """The dose in tissue coordinates, and what it will be if power goes off now."""
     layers = [_log_dose("dose", volume["region_dose_min"])]
@@ -209,4 +233,4 @@ def _live_layers(live: dict[str, Any], regions: Regions) -> list[Layer]:
     return [jpeg(live["video"])] if "video" in live else [grey("magnitude", live["pixels"])]
 
 
-_LAYERS = {VOLUME: _volume_layers, LABELS: _label_layers, FORECAST: _forecast_layers}
+_LAYERS = {VOLUME: _volume_layers, LABELS: _label_layers, FORECAST: _forecast_layers, LESION: _lesion_layers}

@@ -9,6 +9,8 @@ import { Vectors } from "./vectors.js";
 
 const DATA_WIDTH = 256;
 const FIELD_MM = 220; // across the view at zoom 1
+// Layers of a lesion that grows from an applicator, each outlined where it is 0: role of the line, words.
+const LESIONS = { damage_forecast: ["forecast", "forecast"], below_20: ["forecast", "-20"], below_40: ["forecast", "-40"], damage: ["dose", "damage 1"], ice: ["ice", "edge of the ice"], lethal: ["dose", "lethal"] };
 export const whites = new Map(); // stream -> value shown as white at the full window, fixed at first sight
 
 export function windowOf(frame, name) {
@@ -80,16 +82,23 @@ export class Pane {
 
   // 240 CEM43 as it is, thick, and as it will be if power goes off now, dotted; in tissue coordinates where they are known.
   doses(p, frame, k) {
+    const lesion = store.frames.get("lesion");
+    if (lesion) {
+      for (const [name, [role, words]] of Object.entries(LESIONS)) {
+        if (lesion.layers[name]) this.contour(p, lesion, lesion.layers[name], role, k, words, 0, name);
+      }
+      return; // two models of damage are never drawn over each other
+    }
     const region = store.frames.get("forecast");
     const own = region || frame;
     if (own && own.layers.dose) this.contour(p, own, own.layers.dose, "dose", k, `${TREATED_MIN} CEM43`);
     if (region && region.layers.forecast) this.contour(p, region, region.layers.forecast, "forecast", k, "forecast");
   }
 
-  contour(p, frame, layer, role, k, words) {
+  contour(p, frame, layer, role, k, words, level = Math.log10(TREATED_MIN), name = role) {
     const key = `${frame.seq}:${p.origin}:${p.mm}:${p.u}`;
-    if (!this.edges[role] || this.edges[role].key !== key) this.edges[role] = { key, rows: edgesOf(frame, p, layer, Math.log10(TREATED_MIN), 2) };
-    const rows = this.edges[role].rows.map((s) => s.map((v) => (v + 0.5) * k));
+    if (!this.edges[name] || this.edges[name].key !== key) this.edges[name] = { key, rows: edgesOf(frame, p, layer, level, 2) };
+    const rows = this.edges[name].rows.map((s) => s.map((v) => (v + 0.5) * k));
     this.vectors.segments(rows, role, role === "dose" ? 3 : 2);
     if (rows.length) this.vectors.word(words, rows[0][0], rows[0][1] - this.vectors.rem * (role === "dose" ? 1 : 2), role);
   }

@@ -1,6 +1,6 @@
 // Lines and words over the pictures, on a canvas of screen size: cased, labelled at the line, told apart by dashes.
-const DASH = { target: [], organ_at_risk: [9, 5], vessel: [9, 5], eloquent: [9, 5], forbidden: [9, 5], organ: [2, 4], surface: [2, 4], gate: [9, 4, 2, 4], dose: [], tool: [], forecast: [2, 5] };
-const ROLE_COLOUR = { target: "#7CFC9A", organ_at_risk: "#FF8A3D", vessel: "#FF8A3D", eloquent: "#FF8A3D", forbidden: "#FF8A3D", organ: "#A7B0B7", surface: "#A7B0B7", gate: "#B48CFF", dose: "#FFFFFF", tool: "#FFFFFF", forecast: "#E6B3FF" };
+const DASH = { target: [], organ_at_risk: [9, 5], vessel: [9, 5], eloquent: [9, 5], forbidden: [9, 5], organ: [2, 4], surface: [2, 4], gate: [9, 4, 2, 4], dose: [], tool: [], forecast: [2, 5], ice: [] };
+const ROLE_COLOUR = { target: "#7CFC9A", organ_at_risk: "#FF8A3D", vessel: "#FF8A3D", eloquent: "#FF8A3D", forbidden: "#FF8A3D", organ: "#A7B0B7", surface: "#A7B0B7", gate: "#B48CFF", dose: "#FFFFFF", tool: "#FFFFFF", forecast: "#E6B3FF", ice: "#9FD3FF" };
 
 export const roleColour = (role) => ROLE_COLOUR[role] || "#FFFFFF";
 

@@ -65,7 +65,7 @@ function drawSoon(names) {
   });
 }
 const waiting = new Set();
-const VOLUMES = ["volume", "labels", "forecast"];
+const VOLUMES = ["volume", "labels", "forecast", "lesion"];
 
 on("frame", (frame) => {
   frame.imageFromRas = frame.ras_from_image ? invert(frame.ras_from_image) : null;
