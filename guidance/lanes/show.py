@@ -27,6 +27,7 @@ Zones = list[tuple[Shape, Matrix]]  # shapes of the plan with `ras_from_planned`
 NEAR_MM = 2.0  # a tip or target this far off the plane counts as in it
 PLANE_SIZE = 256
 PLANE_PIXEL_MM = 0.8
+REACHES = 4.0  # reaches of a lesion around its applicator that a plane view shows across
 OPACITY = 0.65
 _SHOWN_STATES = ("ok", "acquiring_reference")  # of thermometry: the anatomy behind it is live and unquestioned
 
@@ -47,6 +48,8 @@ class ShowWork:
         self._scale = scale_of(settings.therapy.modality if settings.therapy else "")
         self._tools: dict[str, Tool] = {tool.name: tool for tool in settings.tools}
         self._white: dict[str, float] = {}
+        lesion = settings.laser or settings.cryo
+        self._pixel_mm = REACHES * lesion.reach_mm / PLANE_SIZE if lesion else PLANE_PIXEL_MM
 
     def frame(
         self,
@@ -78,7 +81,7 @@ class ShowWork:
         centre = self._centre(tools, tips, pointer)
         out: dict[str, Any] = {}
         for view in VIEWS:
-            plane = plane_through(view, centre, PLANE_SIZE, PLANE_PIXEL_MM)
+            plane = plane_through(view, centre, PLANE_SIZE, self._pixel_mm)
             picture = self._background(plane, volume)
             dose_lines(picture, plane, volume)
             lesion_lines(picture, plane, volume)
