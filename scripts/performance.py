@@ -1,6 +1,8 @@
-"""docs/performance.md from the tables of `guidance bench`, each with its command and the machine's state.
+"""docs/performance.md from the tables of `guidance bench` and of the console, each with its command and machine.
 
-.venv/bin/python scripts/performance.py room link thermometry motion prediction navigation
+    .venv/bin/python -m scripts.performance room link thermometry motion prediction navigation console
+
+Only the named sections are measured anew.
 """
 
 import os
@@ -11,7 +13,9 @@ from rich.console import Console
 
 from guidance.bench import COLUMNS, run_bench
 from guidance.recording.header import machine
+from scripts.console_latency import measure
 
+CONSOLE_S = 45
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 HEAD = """# Performance
 
@@ -29,20 +33,37 @@ def cell(value: object) -> str:
 
 
 def section(name: str, out: Console) -> str:
-    """One table as markdown."""
+    """One table as markdown, with what it was measured on."""
+    facts = machine()
+    where = f"{facts['processor']}, {facts['cores']} cores; load at the start {os.getloadavg()[0]:.1f}."
+    if name == "console":
+        return "\n".join(console_table(where))
     rows = run_bench(name, True, out)
-    lines = [f"## {name}", "", f"`guidance bench {name} --quick`", ""]
+    lines = [f"## {name}", "", f"`guidance bench {name} --quick`; {where}", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(cell(row.get(column)) for column in COLUMNS) + " |" for row in rows]
     return "\n".join(lines)
 
 
+def console_table(where: str) -> list[str]:
+    """What scripts/console_latency.py finds: one page alone, then beside five clients that read nothing."""
+    columns = ("name", "value", "unit", "limit", "ok")
+    lines = ["## console", ""]
+    for stalled, words in ((0, ""), (5, " 5")):
+        lines += [f"`.venv/bin/python -m scripts.console_latency {CONSOLE_S}{words}`; {where}", ""]
+        lines += ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
+        found = measure(CONSOLE_S, stalled)
+        lines += ["| " + " | ".join(cell(row.get(column)) for column in columns) + " |" for row in found] + [""]
+    return lines[:-1]
+
+
 def main(names: list[str]) -> None:
-    """Measure and write."""
-    facts = machine()
-    where = f"Machine: {facts['processor']}, {facts['cores']} cores; load at the start {os.getloadavg()[0]:.1f}."
+    """Measure the named sections and put them in the page's place of theirs; all others stay."""
     out = Console()
-    TARGET.write_text("\n\n".join([HEAD.rstrip(), where, *(section(name, out) for name in names)]) + "\n")
+    parts = TARGET.read_text().split("\n## ") if TARGET.exists() else [HEAD]
+    found = {part.split("\n", 1)[0]: "## " + part.rstrip() for part in parts[1:]}
+    found |= {name: section(name, out).rstrip() for name in names}
+    TARGET.write_text("\n\n".join([parts[0].rstrip(), *found.values()]) + "\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, TimeoutError, sync_playwright
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
@@ -93,7 +93,7 @@ def browser(chromium: Path, skip: Callable[[str], None]) -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """One service for the tests of a file."""
-    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 1200)
+    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 1200, STAGE_CALM="1")
     yield one
     one.end()
 
@@ -144,7 +144,7 @@ def take_control(page: Page) -> None:
     page.wait_for_selector("header button[aria-pressed=true]")
 
 
-def until(page: Page, expression: str, seconds: float = 5.0) -> Any:
+def until(page: Page, expression: str, seconds: float = 10.0) -> Any:
     """Ask the page again and again: Playwright's own waiting needs eval, which the page's policy forbids."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
@@ -174,6 +174,16 @@ def silence(page: Page, stage: Stage) -> None:
         )
         if quiet:
             return
+
+
+def raise_alarm(page: Page, stage: Stage, priority: str, line: str) -> None:
+    """Hold a fact at a value and wait until its alarm stands on the page's row."""
+    stage.say(line)
+    try:
+        page.locator(f".alarm.{priority}").wait_for(timeout=12_000)
+    except TimeoutError as fault:
+        shown = page.evaluate("import('/static/app/store.js').then((m) => m.store.state.alarms)")
+        raise AssertionError(f"{line} raised no {priority} alarm; shown are {shown}") from fault
 
 
 def ask(page: Page, message: dict[str, Any]) -> Any:

@@ -11,7 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from scipy import ndimage
 
-from tests.browser.conftest import Stage, ask, live, silence, step, take_control, until
+from tests.browser.conftest import Stage, ask, live, raise_alarm, silence, step, take_control, until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 Open = Callable[..., Page]
@@ -63,7 +63,7 @@ LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A room with a camera."""
-    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 600, STAGE_CAMERA="1")
+    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 600, STAGE_CAMERA="1", STAGE_CALM="1")
     yield one
     one.end()
 
@@ -255,8 +255,7 @@ def test_priorities_are_told_by_shape_without_colour(stage: Stage, open_page: Op
     }
     session = page.context.new_cdp_session(page)
     for priority, (line, figures) in raised.items():
-        stage.say(line)
-        page.locator(f".alarm.{priority}").wait_for(timeout=8000)
+        raise_alarm(page, stage, priority, line)
         word = page.locator(".alarm .word").inner_text()
         assert word.split()[0] == priority.upper()
         for vision in ("none", "achromatopsia", "deuteranopia", "protanopia", "tritanopia"):

@@ -98,7 +98,8 @@ export function Acts() {
   const phase = store.state ? store.state.phase : "";
   const may = store.live && inControl();
   const therapy = store.welcome.therapy;
-  const first = FIRST[phase];
+  const latched = Boolean(store.state) && store.state.alarms.some((a) => a.state === "latched");
+  const first = latched ? "" : FIRST[phase]; // what is latched is reset before anything goes on
   const live = store.live;
   return html`<footer aria-label="acts">
     <${Looks} />
@@ -108,7 +109,7 @@ export function Acts() {
         <span>power<br /><span class="num strong">${fixed(store.state ? store.state.power : null, 0)} W</span></span>
         <button disabled=${!may || !["IDLE", "STOPPED"].includes(phase)} onClick=${() => power(1)} aria-label="more power">+</button></span>
       ${first ? html`<button class="t2" disabled=${!may || !store.heardTone} aria-expanded=${Boolean(store.drawer)} onClick=${() => openDrawer(first)}>${first}...</button>`
-    : html`<button class="t2" disabled=${!may || phase !== "STOPPED"} onClick=${() => act("RESET")}>RESET</button>`}
+    : html`<button class="t2" disabled=${!may || !(phase === "STOPPED" || latched)} onClick=${() => act("RESET")}>RESET</button>`}
       <button disabled=${!may || !["READY", "TREATING", "HOLD"].includes(phase)} onClick=${() => act("FINISH")}>FINISH</button>
     </div>`}
     ${store.welcome.thermometry && html`<div class="group">
@@ -119,7 +120,7 @@ export function Acts() {
       <button onClick=${() => { play("low"); set({ toneAsked: true }); }}>test<br />tone</button>
       ${store.toneAsked && html`<button onClick=${() => set({ heardTone: true })}>I heard<br />it</button>`}
     </div>`}
-    ${store.placing ? html`<div class="note"><button onClick=${() => place(false)}>WATCH</button> <button onClick=${() => place(true)}>GUARD ${guardLimit()} degC</button> <button onClick=${() => set({ placing: false })}>Cancel</button></div>`
+    ${store.placing ? html`<div class="note"><button onClick=${() => place(false)}>WATCH</button> <button onClick=${() => place(true)}>GUARD ${guardLimit()} degC</button></div>`
     : html`<div class="note" role="status">${verdictText()}</div>`}
     <button class="stop" onClick=${stop} aria-label="STOP, Space">
       <svg viewBox="0 0 32 32" aria-hidden="true"><path d="M10 1H22L31 10V22L22 31H10L1 22V10Z" fill="#FFF" /><path d="M11 3.5H21L28.5 11V21L21 28.5H11L3.500 21V11Z" fill="var(--high)" /></svg>

@@ -37,9 +37,13 @@ export function ask(message) {
   return new Promise((resolve) => answers.set(id, resolve));
 }
 
+let acted = 0;
 export async function act(verb, extra = {}) {
+  acted += 1;
+  const number = acted;
   set({ verdict: { verb, state: "requested", at: performance.now() } });
   const answer = await ask({ kind: "act", verb, ...extra });
+  if (number !== acted) return answer; // a later act is what the page speaks of
   const done = answer && (answer.kept ? "confirmed" : "done, NOT ON RECORD");
   set({ verdict: answer ? { verb, state: answer.done ? done : "refused", reasons: answer.reasons, at: performance.now() }
     : { verb, state: "not sent", reasons: verb === "STOP" ? ["link lost: USE THE HARD E-STOP"] : ["link lost"], at: performance.now() } });

@@ -1,0 +1,110 @@
+"""How long a picture takes from its arrival to the screen of the console, and whether the page's memory stays flat.
+
+    .venv/bin/python -m scripts.console_latency [SECONDS] [STALLED]
+
+The demonstration room (ultrasound 512x512 at 30 Hz, thermometry 128x128x5 at 5 Hz, four tools at 100 Hz), its
+simulated devices, the service and a Chromium that draws in software, all on this machine; 1280x720.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from playwright.sync_api import CDPSession, Page, sync_playwright
+from websockets.sync.client import connect
+
+from tests.browser.conftest import ARGS, WIDE, Stage, live
+
+WARM_S = 12.0
+SAMPLE_S = 5.0
+SETTLED = 0.3  # of the run, after which memory is compared: pools and histories have filled
+LIMITS_MS = {"p50": 30.0, "p99": 100.0}
+# Every receipt that the page sends says that a frame was drawn: its age at that moment, by this machine's one clock.
+WATCH = """() => { window.drawn = []; const send = WebSocket.prototype.send;
+WebSocket.prototype.send = function (text) {
+  if (typeof text === 'string' && text.startsWith('{"kind":"drawn"')) {
+    const { stream, receive_ns } = JSON.parse(text);
+    window.drawn.push([stream, performance.timeOrigin + performance.now() - receive_ns / 1e6]);
+  }
+  return send.call(this, text); }; }"""
+
+
+def heap_mb(session: CDPSession) -> float:
+    """The page's JavaScript heap after a collection."""
+    session.send("HeapProfiler.collectGarbage")
+    rows = session.send("Performance.getMetrics")["metrics"]
+    return float(next(row["value"] for row in rows if row["name"] == "JSHeapUsedSize")) / 2**20
+
+
+def watch(page: Page, session: CDPSession, stage: Stage, seconds: float) -> dict[str, Any]:
+    """Ages at drawing by stream, and memory by the second."""
+    ages: dict[str, list[float]] = {}
+    memory: list[tuple[float, float, float]] = []
+    began = time.monotonic()
+    while time.monotonic() - began < seconds:
+        page.wait_for_timeout(min(SAMPLE_S, seconds) * 1e3)
+        for stream, age in page.evaluate("window.drawn.splice(0)"):
+            ages.setdefault(stream, []).append(age)
+        if seconds > 60:  # collecting garbage takes time of its own
+            memory.append((time.monotonic() - began, heap_mb(session), stage.told["memory_mb"]))
+    return {"ages": ages, "memory": memory, "seconds": time.monotonic() - began}
+
+
+def rows_of(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """Rows of a table: latency of each stream, frames a second, growth of memory."""
+    rows: list[dict[str, Any]] = []
+    for stream, ages in sorted(found["ages"].items()):
+        if stream in ("labels",):
+            continue
+        p50, p99 = (float(value) for value in np.percentile(ages, (50, 99)))
+        for name, value in (("p50", p50), ("p99", p99)):
+            limit = LIMITS_MS[name]
+            rows.append({"name": f"{stream} to drawn, {name}", "value": value, "unit": "ms", "limit": limit,
+                         "ok": value <= limit})  # fmt: skip
+        rows.append({"name": f"{stream} drawn", "value": len(ages) / found["seconds"], "unit": "1/s"})
+    settled = [row for row in found["memory"] if row[0] >= SETTLED * found["seconds"]]
+    if len(settled) > 3:
+        minutes = np.array([row[0] / 60.0 for row in settled])
+        for column, name in ((1, "page"), (2, "service")):
+            slope = float(np.polyfit(minutes, [row[column] for row in settled], 1)[0])
+            rows.append({"name": f"memory of the {name}", "value": settled[-1][column], "unit": "MB"})
+            rows.append({"name": f"growth of the {name}", "value": slope, "unit": "MB/min", "limit": 1.0,
+                         "ok": slope <= 1.0})  # fmt: skip
+    return rows
+
+
+def measure(seconds: float, stalled: int) -> list[dict[str, Any]]:
+    """One run; `stalled` further clients ask for everything and read nothing."""
+    with sync_playwright() as play, tempfile.TemporaryDirectory() as folder:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
+        stage = Stage(Path(folder), "hifu_liver", WARM_S + seconds + 60)
+        others = []
+        try:
+            page = browser.new_page(viewport=WIDE)  # type: ignore[arg-type]
+            page.add_init_script(f"({WATCH})()")
+            page.goto(stage.plain_address)
+            live(page)
+            session = page.context.new_cdp_session(page)
+            session.send("Performance.enable")
+            address, origin = stage.plain_address.replace("http", "ws") + "feed", stage.plain_address.rstrip("/")
+            for _ in range(stalled):
+                others.append(connect(address, origin=origin, max_queue=1, max_size=None))  # type: ignore[arg-type]
+                others[-1].send('{"kind": "hello", "token": ""}')
+            page.wait_for_timeout(WARM_S * 1e3)
+            page.evaluate("window.drawn.splice(0).length")
+            return rows_of(watch(page, session, stage, seconds))
+        finally:
+            for socket in others:
+                socket.close_socket()
+            stage.end()
+            browser.close()
+
+
+if __name__ == "__main__":
+    arguments = [float(word) for word in sys.argv[1:]]
+    table = measure(arguments[0] if arguments else 60.0, int(arguments[1]) if len(arguments) > 1 else 0)
+    print(json.dumps(table, indent=1))
