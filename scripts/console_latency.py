@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from playwright.sync_api import CDPSession, Page, sync_playwright
+from websockets.sync.client import ClientConnection as Connection
 from websockets.sync.client import connect
 
 from tests.browser.conftest import ARGS, WIDE, Stage, live
@@ -40,7 +41,31 @@ def heap_mb(session: CDPSession) -> float:
     return float(next(row["value"] for row in rows if row["name"] == "JSHeapUsedSize")) / 2**20
 
 
-def watch(page: Page, session: CDPSession, stage: Stage, seconds: float) -> dict[str, Any]:
+class Stalled:
+    """Clients that ask for everything and read nothing; one that the service closed comes again."""
+
+    def __init__(self, stage: Stage, count: int) -> None:
+        self._address = stage.plain_address.replace("http", "ws") + "feed"
+        self._origin: Any = stage.plain_address.rstrip("/")
+        self._sockets = [self._open() for _ in range(count)]
+
+    def _open(self) -> Connection:
+        one = connect(self._address, origin=self._origin, max_queue=1, max_size=None, ping_interval=None)
+        one.send('{"kind": "hello", "token": ""}')
+        return one
+
+    def renew(self) -> None:
+        """All of them come anew: the service closes who does not answer its pings."""
+        self.close()
+        self._sockets = [self._open() for _ in self._sockets]
+
+    def close(self) -> None:
+        """They go without a word."""
+        for socket in self._sockets:
+            socket.close_socket()
+
+
+def watch(page: Page, session: CDPSession, stage: Stage, stalled: Stalled, seconds: float) -> dict[str, Any]:
     """Ages at drawing by stream, and memory by the second."""
     ages: dict[str, list[float]] = {}
     memory: list[tuple[float, float, float]] = []
@@ -49,6 +74,7 @@ def watch(page: Page, session: CDPSession, stage: Stage, seconds: float) -> dict
         page.wait_for_timeout(min(SAMPLE_S, seconds) * 1e3)
         for stream, age in page.evaluate("window.drawn.splice(0)"):
             ages.setdefault(stream, []).append(age)
+        stalled.renew()
         if seconds > 60:  # collecting garbage takes time of its own
             memory.append((time.monotonic() - began, heap_mb(session), stage.told["memory_mb"]))
     return {"ages": ages, "memory": memory, "seconds": time.monotonic() - began}
@@ -82,7 +108,6 @@ def measure(seconds: float, stalled: int) -> list[dict[str, Any]]:
     with sync_playwright() as play, tempfile.TemporaryDirectory() as folder:
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
         stage = Stage(Path(folder), "hifu_liver", WARM_S + seconds + 60)
-        others = []
         try:
             page = browser.new_page(viewport=WIDE)  # type: ignore[arg-type]
             page.add_init_script(f"({WATCH})()")
@@ -90,16 +115,14 @@ def measure(seconds: float, stalled: int) -> list[dict[str, Any]]:
             live(page)
             session = page.context.new_cdp_session(page)
             session.send("Performance.enable")
-            address, origin = stage.plain_address.replace("http", "ws") + "feed", stage.plain_address.rstrip("/")
-            for _ in range(stalled):
-                others.append(connect(address, origin=origin, max_queue=1, max_size=None))  # type: ignore[arg-type]
-                others[-1].send('{"kind": "hello", "token": ""}')
+            others = Stalled(stage, stalled)
             page.wait_for_timeout(WARM_S * 1e3)
             page.evaluate("window.drawn.splice(0).length")
-            return rows_of(watch(page, session, stage, seconds))
+            try:
+                return rows_of(watch(page, session, stage, others, seconds))
+            finally:
+                others.close()
         finally:
-            for socket in others:
-                socket.close_socket()
             stage.end()
             browser.close()
 

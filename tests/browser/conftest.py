@@ -30,7 +30,7 @@ class Stage:
         words = [sys.executable, str(HERE / "stage.py"), procedure, str(seconds)]
         self.process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT,
-            env=environment, start_new_session=True,
+            env=environment, process_group=0,
         )  # fmt: skip
         self.told: dict[str, Any] = {}
         assert self.process.stdout is not None
