@@ -64,18 +64,30 @@ class DriftSample:
 @njit(**OPTIONS)
 def _gather(image, reference, expected, index, basis, start, scale, noise, change, sigma):  # type: ignore[no-untyped-def]
     """Change in degC, unwrapped, and its sigma for each voxel of the sample; NaN without signal."""
-    turn = np.float32(2.0 * np.pi * abs(scale))
-    for j in range(index.size):
-        k = 2 * index[j]
-        a, b, c, d = image[k], image[k + 1], reference[k], reference[k + 1]
-        value = np.float32(scale) * arc(a * c + b * d, b * c - a * d)
+    size = index.size
+    taken, row = np.empty(5 * size, np.float32), np.uint64(size)
+    for j in range(size):
+        n = np.uint64(index[j])
+        k, at = np.uint64(2) * n, np.uint64(j)
+        taken[at], taken[at + row] = image[k], image[k + np.uint64(1)]
+        taken[at + np.uint64(2) * row], taken[at + np.uint64(3) * row] = reference[k], reference[k + np.uint64(1)]
+        taken[at + np.uint64(4) * row] = expected[n]
+    for j in range(size):
         drift = _ZERO
         for term in range(basis.shape[0]):
             drift += np.float32(start[term]) * basis[term, j]
-        towards = expected[index[j]] + drift
+        sigma[j] = drift
+    turn, degrees = np.float32(2.0 * np.pi * abs(scale)), np.float32(scale)
+    thermal = np.float32(abs(scale) * noise)
+    for j in range(size):
+        at = np.uint64(j)
+        a, b = taken[at], taken[at + row]
+        c, d = taken[at + np.uint64(2) * row], taken[at + np.uint64(3) * row]
+        value, drift = degrees * arc(a * c + b * d, b * c - a * d), sigma[j]
+        towards = taken[at + np.uint64(4) * row] + drift
         turns = np.rint(((towards if towards == towards else drift) - value) / turn)
         change[j] = value + turn * turns
-        sigma[j] = np.float32(abs(scale) * noise) / np.sqrt(a * a + b * b)
+        sigma[j] = thermal / np.sqrt(a * a + b * b)
 
 
 @njit(**OPTIONS)

@@ -349,6 +349,7 @@ def _pass(grid, images, maps, marks, model, outs, valid, marks_out, numbers):  #
 
 
 _POOL = BufferPool()
+OUT_TYPES = (np.float32, np.float32, np.float32, np.float32, np.bool_, np.uint8)
 
 
 def flat(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
@@ -362,7 +363,7 @@ def fused_pass(given: PassInputs) -> PassOutputs:
     """`plain_pass` as one fused pass in float32. Inputs may have any layout and byte order and may be read-only."""
     shape = given.image.shape
     scale, floor2 = given.degrees_per_radian, max(given.floor, 1e-15) ** 2
-    *outs, valid, marks = _POOL.take(shape, (np.float32,) * 4 + (np.bool_, np.uint8))
+    outs = _POOL.take(given.image.size, OUT_TYPES)
     numbers = (
         scale,
         (scale * given.noise) ** 2 / floor2,
@@ -379,18 +380,21 @@ def fused_pass(given: PassInputs) -> PassOutputs:
     lost, broken = _pass(
         (shape[1], shape[2]),
         (flat(given.image, np.complex64).view(np.float32), flat(given.reference, np.complex64).view(np.float32)),
-        tuple(flat(a, np.float32) for a in (given.last_c, given.before_c, given.dose_min, given.variance)),
+        (
+            flat(given.last_c, np.float32),
+            flat(given.before_c, np.float32),
+            flat(given.dose_min, np.float32),
+            flat(given.variance, np.float32),
+        ),
         flat(given.marks, np.uint8),
         flat(given.model_c, np.float32),
-        tuple(out.reshape(-1) for out in outs),
-        valid.reshape(-1),
-        marks.reshape(-1),
+        outs[:4],
+        outs[4],
+        outs[5],
         numbers,
     )
-    temperature, sigma, dose, variance = (out.view(np.float32) for out in outs)
-    return PassOutputs(
-        temperature, sigma, valid.view(np.bool_), dose, variance, marks.view(np.uint8), not_finite=broken, lost=lost
-    )
+    temperature, sigma, dose, variance, valid, marks = (out.reshape(shape) for out in outs)
+    return PassOutputs(temperature, sigma, valid, dose, variance, marks, not_finite=broken, lost=lost)
 
 
 def warm_up() -> None:

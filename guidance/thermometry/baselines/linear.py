@@ -188,16 +188,18 @@ class LinearBaseline:
         measured, spare = np.empty(index.size, np.float32), np.empty_like(whole.mean)
         nothing, total, usual = np.zeros(index.size, np.float32), np.zeros(index.size, np.float32), 0.0
         chosen = range(0, len(frames), max(1, len(frames) // LEFT_OUT_MIN))
+        share, fewer = np.float32(1.0 + 1.0 / len(frames)), np.float32(1.0 + 1.0 / (len(frames) - 1))
         for left_out in chosen:
             known = _learn(np.delete(frames, left_out, axis=0), index, noise, self.how)
             phases(flat(frames[left_out], np.complex64).view(np.float32), known.mean, index, measured)
             sample = _choose(known, fitted, near, nothing)
             turn = self._turn(known, sample, measured, spare)
-            thermal = np.float32(1.0 + 1.0 / (len(frames) - 1)) * known.variance
+            thermal = fewer * known.variance
             beyond = misfit(measured, turn, thermal, sample.told, LEAST_MISFIT)
             usual += beyond / len(chosen)
             if beyond > 0.0:
-                total += (np.nan_to_num(measured - turn) ** 2 - thermal) / np.float32(beyond * len(chosen))
+                rest = np.nan_to_num(measured - turn) ** 2 - thermal
+                total += rest * (share / fewer) / np.float32(beyond * len(chosen))
         usually = np.median(whole.variance[fitted]) if fitted.any() else np.float32(1.0)
         trusted = (whole.variance < NOISY * usually).astype(np.float32)
         return np.maximum(_smoothed(total, trusted, index, shape), np.float32(0.0)), usual

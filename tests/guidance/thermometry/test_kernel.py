@@ -83,16 +83,16 @@ def test_outputs_are_never_written_again() -> None:
 
 def test_pool_reuses_what_nobody_holds() -> None:
     pool = BufferPool()
-    (first,) = pool.take((1000,), (np.float32,))
+    (first,) = pool.take(1000, (np.float32,))
     address = first.ctypes.data
-    (second,) = pool.take((1000,), (np.float32,))
+    (second,) = pool.take(1000, (np.float32,))
     assert second.ctypes.data != address
     view = first[10:]
     del first
-    (third,) = pool.take((1000,), (np.float32,))
+    (third,) = pool.take(1000, (np.float32,))
     assert third.ctypes.data != address, "a view still holds it"
     del view
-    (fourth,) = pool.take((1000,), (np.float32,))
+    (fourth,) = pool.take(1000, (np.float32,))
     assert fourth.ctypes.data == address
 
 
