@@ -12,7 +12,7 @@ from guidance.events import Job, JobDone
 from guidance.lanes import verify
 from guidance.lanes.calibrations import CalibrationWork
 from guidance.lanes.cine import CineShow
-from guidance.lanes.cryo import CryoWork
+from guidance.lanes.cryo import CryoWork, warm_cryo
 from guidance.lanes.damage import DamageWork
 from guidance.lanes.forecast import forecast_worker
 from guidance.lanes.geometry import GeometryWork
@@ -92,6 +92,8 @@ def warm_up(settings: RoomSettings, plan: Plan | None) -> None:
     """Compile and load every kernel that the lanes of this room will need, on a bench that is thrown away."""
     bench = Workbench(settings, plan)
     warm_motion(settings, plan)
+    if settings.cryo:
+        warm_cryo()
     row = settings.thermometry
     noise = np.random.default_rng(1)
     volume: dict[str, Any] = {}

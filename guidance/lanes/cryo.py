@@ -49,6 +49,8 @@ class CryoWork:
         magnitude: NDArray[np.float32], **volume: Any,
     ) -> Result:  # fmt: skip
         """Take one frame. `freezing` is the share at which each needle froze since the last; `begun`: ever before."""
+        if begun and ras_from_image.tobytes() != self._place:
+            return {"state": "plane_moved", "known": False}, {}  # there is no image of these slices before the ice
         box = self._here(ras_from_image, magnitude.shape)
         now = magnitude[box.part]
         if not begun and state in (*USABLE, "acquiring_reference"):
@@ -197,6 +199,13 @@ class CryoWork:
             arrays[f"{name}.points"], arrays[f"{name}.counts"] = points, counts
             facts[f"{name}_lines"] = len(counts)
         return facts, arrays
+
+
+def warm_cryo() -> None:
+    """Load what is compiled for isotherms and organs."""
+    ball = np.full((3, 4, 4), 1.0, np.float32)
+    temperature_in_ice(ball, [(np.array([[1], [1], [1]]), -140.0)], 1.0)
+    joined_level_c(ball, ball > 0.0)
 
 
 def _inside(at: NDArray[Any], size: tuple[int, ...]) -> NDArray[np.bool_]:

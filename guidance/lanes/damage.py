@@ -1,5 +1,6 @@
 """Damage around a laser fibre: what is dead, what will be when the light goes off, how hot the next frame will be."""
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -63,9 +64,13 @@ class DamageWork:
                 known = ", ".join(sorted(ARRHENIUS_SETS))
                 raise ValueError(f"laser.damage: no Arrhenius parameters named {row.damage!r}; known: {known}")
             self._place = ras_from_image.tobytes()
+            old, was = self._box, self._map
             self._box = cut_box(plan, row.target, row.reach_mm, ras_from_image, shape)
-            gap_s = GAP_PERIODS * self._period_s
-            self._map = DamageMap(self._box.target.shape, ARRHENIUS_SETS[row.damage], gap_s)
+            if old is None or was is None:
+                gap_s = GAP_PERIODS * self._period_s
+                self._map = DamageMap(self._box.target.shape, ARRHENIUS_SETS[row.damage], gap_s)
+            else:  # other slices: what is burnt stays burnt
+                self._map = was.carried(partial(_sampled, old, self._box))
             self._last = None
         return self._box, self._map
 
@@ -129,6 +134,16 @@ class DamageWork:
             arrays[f"{name}.points"], arrays[f"{name}.counts"] = points, counts
             told[f"{name}_lines"] = len(counts)
         return told, arrays
+
+
+def _sampled(old: Box, new: Box, values: NDArray[np.float64], nothing: float) -> NDArray[np.float64]:
+    """`values` of the old box at the voxels of the new one, `nothing` beyond half a voxel of its border."""
+    flat = np.vstack((new.points_mm.reshape(-1, 3).T, np.ones(new.target.size)))
+    at = np.linalg.solve(old.ras_from_box, flat)[2::-1]
+    size = np.array(old.target.shape)[:, None]
+    inside = ((at >= -0.5) & (at <= size - 0.5)).all(axis=0)
+    found = ndimage.map_coordinates(values, at, order=1, mode="nearest")
+    return np.asarray(np.where(inside, found, nothing).reshape(new.target.shape))
 
 
 def _share(what: NDArray[np.bool_], of: NDArray[np.bool_]) -> float:

@@ -4,7 +4,9 @@ Arrhenius damage rises so steeply with temperature that noise inflates it: with 
 integrator's mean is exp(v/3) too high, which is taken out (the same derivation as for CEM43 in `dose.py`).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +20,7 @@ COLD_C = 40.0  # below this nothing burns within a session
 LOW_C = 47.0  # cooling is followed down to here: what comes below adds less than 1 % of damage 1 in a minute
 STEP_S = 0.5
 LONGEST_S = 120.0
+NEVER_SEEN = 1e6
 SPARE_SLICES = 2  # added on either side of the box: heat leaves through them
 
 
@@ -61,6 +64,18 @@ class DamageMap:
         self.omega[warm] += gain
         self._variance[warm] += np.expm1(np.minimum(own, 4.0)) * gain * gain
         self._shared[warm] = np.maximum(self._shared[warm], slope * look.shared_sigma_c[warm])
+
+    def carried(self, from_new: Callable[[NDArray[Any], float], NDArray[Any]]) -> "DamageMap":
+        """This map on another grid: `from_new` samples an array there, with a value for where this one saw nothing.
+
+        What was not seen here is missed there; the next look begins a new step.
+        """
+        omega = from_new(self.omega, 0.0)
+        moved = DamageMap(omega.shape, self._parameters, self._longest_gap_s)
+        moved.omega, moved._variance = omega, from_new(self._variance, 0.0)
+        moved._shared = from_new(self._shared, 0.0)
+        moved.missed = np.rint(from_new(self.missed.astype(np.float64), NEVER_SEEN)).astype(np.int64)
+        return moved
 
     @property
     def sure(self) -> NDArray[np.float64]:

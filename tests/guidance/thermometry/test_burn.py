@@ -69,3 +69,15 @@ def test_damage_spreads_after_power_off_and_heat_leaves_through_the_outer_slices
     three = np.concatenate((hot, hot, hot))  # as hot above and below: it stays hot for longer
     longer, _ = spread_after_power_off(three, np.zeros(three.shape), spacing, tissue, BRAIN)
     assert longer[1, 20, 20] > after[0, 20, 20]
+
+
+def test_damage_moves_with_the_slices_and_what_they_did_not_see_is_missed():
+    burnt = DamageMap((1, 4, 4), BRAIN, 10.0)
+    burnt.add(look(60.0, 0.0))
+    burnt.add(look(60.0, 4.0))
+    moved = burnt.carried(lambda values, nothing: np.stack([values[0], np.full((4, 4), nothing)]))
+    np.testing.assert_array_equal(moved.omega[0], burnt.omega[0])
+    assert not moved.omega[1].any()
+    assert (moved.missed[1] > 1000).all() and not moved.missed[0].any()
+    moved.add(look(60.0, 8.0, shape=(2, 4, 4)))  # opens a new step
+    np.testing.assert_array_equal(moved.omega[0], burnt.omega[0])
