@@ -115,13 +115,14 @@ class Truth:
         stops: list[int] = []
         end_ns = self.world.start_ns
         told = list(outputs)
+        heats = not isinstance(self.world.tissue, FrozenTissue)
         for now_ns, message in told:
             end_ns = max(end_ns, now_ns)
             kind = type(message).__name__
             said[kind] = said.get(kind, 0) + 1
             if isinstance(message, GuidedPose) and message.quality is Quality.OK and message.tool in self.tools:
                 tips.setdefault(message.tool, []).append(self._tip_error_mm(message, now_ns))
-            if isinstance(message, Metrics) and "max_c" in message.values:
+            if isinstance(message, Metrics) and "max_c" in message.values and heats:
                 at_ns = max((v for k, v in message.evidence.items() if k.endswith(".device_ns")), default=now_ns)
                 heat_errors.append(message.values["max_c"] - self.peak_c(at_ns))
             if isinstance(message, Command) and message.verb == "STOP":

@@ -239,6 +239,7 @@ class ThermometryPipeline:
     def _measure(self, images: list[Complex], time_s: float) -> ThermometryFrame:
         given = self._given(images, time_s)
         found = fused_pass(given)
+        self._hide_void(given, found)
         assert self._trust is not None, "the reference is not complete"
         fault = result_fault(self.settings, found, self._require_tissue())
         if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
@@ -271,6 +272,12 @@ class ThermometryPipeline:
             untracked_share=trusted.lost / max(int(np.count_nonzero(tissue)), 1),
             warnings=self._warnings(found, last_c),
         )
+
+    def _hide_void(self, given: PassInputs, found: PassOutputs) -> None:
+        """Ice answers with noise, whose phase would read as any temperature."""
+        if self.settings.void_share > 0.0:
+            void = np.abs(given.image) < self.settings.void_share * np.abs(given.reference)
+            found.temperature_c[void], found.sigma_c[void], found.valid[void] = np.nan, np.inf, False
 
     def _given(self, images: list[Complex], time_s: float) -> PassInputs:
         assert self.dose is not None

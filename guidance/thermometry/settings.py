@@ -37,6 +37,7 @@ class ThermometrySettings:
     fastest_c_per_s: float = 10.0  # a step beyond what this allows and 8 sigma ends a voxel's track
     max_gap_s: float = 5.0
     missed_frames_max: int = 3
+    void_share: float = 0.0  # a voxel that falls below this share of its reference's signal (ice) has no temperature
     fat: str = "ignore"  # "mask": no temperature in fat; "model": fat taken out of every echo; both need three echoes
     fat_share: float = 0.5  # of a voxel's signal, from which it counts as fat
     slow_frame_s: float = 2.0
@@ -60,6 +61,7 @@ class ThermometrySettings:
             ("noise", self.noise is None or self.noise > 0.0, "above 0, or None to measure it"),
             ("fat", self.fat in ("ignore", "mask", "model"), "ignore, mask or model"),
             ("fat", self.fat == "ignore" or len(self.echo_times_s) >= 3, "ignore, or at least three echoes"),
+            ("void_share", 0.0 <= self.void_share < 1.0, "0..1"),
             ("fat_share", 0.0 < self.fat_share <= 1.0, "above 0, at most 1"),
             ("max_gap_s", self.max_gap_s > 0.0, "above 0 s"),
         )

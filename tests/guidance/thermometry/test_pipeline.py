@@ -227,6 +227,22 @@ def test_excluded_tissue_has_no_temperature(phantom: Any) -> None:
     assert not frame.valid[fat].any()
 
 
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_ice_has_no_temperature_where_the_settings_say_so(phantom: Any, share: float) -> None:
+    settings = replace(phantom.settings, void_share=share, sigma_display_c=10.0, sigma_dose_c=9.0, cooling_alarm_c=None)
+    pipeline = ThermometryPipeline(settings)
+    for number in range(4):
+        pipeline.update(phantom.frame(), float(number))
+    ice = phantom.spot > 0.5
+    signal = phantom.signal
+    phantom.signal = np.where(ice, 0.1 * signal, signal)
+    frame = pipeline.update(phantom.frame(), 4.0)
+    phantom.signal = signal
+    assert frame.valid[ice].any() == (share == 0.0)
+    assert np.isnan(frame.temperature_c[ice]).all() == (share > 0.0)
+    assert frame.valid[phantom.tissue & ~ice].all()
+
+
 def test_slow_frames_warn(phantom: Any) -> None:
     pipeline = started(phantom)
     pipeline.update(phantom.frame(), 4.0)
