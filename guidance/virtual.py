@@ -43,13 +43,18 @@ class VirtualRoom:
     """Drives `core` against `peers` from `start_ns`. `watchers` see every step; `on_sent` every device message."""
 
     def __init__(
-        self, core: Core, peers: Iterable[Peer], start_ns: int, on_sent: SentHook = lambda message, now_ns: None
+        self,
+        core: Core,
+        peers: Iterable[Peer],
+        start_ns: int,
+        on_sent: SentHook = lambda message, now_ns: None,
+        workbench: Workbench | None = None,
     ) -> None:
         self.core = core
         self.now_ns = start_ns
         self.watchers: list[Watcher] = []
         self._on_sent = on_sent
-        self._workbench = Workbench(core.settings, core.plan)
+        self._workbench = workbench or Workbench(core.settings, core.plan)
         self._lanes = {name: _Lane() for name in LANES}
         self._peers: dict[str, list[Peer]] = {}
         for peer in peers:

@@ -2,7 +2,7 @@
 
 "naive, same" answers all that ours does; "naive, core" and "tuned, core" do phase difference, temporal
 unwrapping, order-0 drift, mask and CEM43 only, without sigma, de-biased dose, variance and marks. Medians
-of interleaved runs. Ours includes the drift fit.
+of interleaved runs. Ours includes the drift fit. Then the whole way of a frame, from its bytes to the overlay.
 Run: python -m guidance.bench.thermometry
 """
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from guidance.bench import frame_path
 from guidance.bench.numpy_thermometry import NaiveFullPass, NaivePass, TunedPass
 from guidance.thermometry.drift import NO_DRIFT, DriftSample
 from guidance.thermometry.kernel import fused_pass
@@ -108,7 +109,7 @@ def rows(quick: bool = False, rounds: int = 15) -> list[dict[str, Any]]:
             row = {"name": "thermometry pass", "size": size, "ours_ms": took["ours"], "peer": peer}
             right = limit is None or (ratio <= limit if slower else ratio >= limit)
             table.append(row | {"peer_ms": took[peer], "ratio": ratio, "limit": limit, "ok": right})
-    return table
+    return table + frame_path.rows(quick)
 
 
 def main() -> None:
