@@ -34,6 +34,7 @@ class Connection(asyncio.BufferedProtocol):
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._decoder = Decoder(settings.limits, link.budget, allow_lost=True)
+        self.get_buffer = self._decoder.buffer  # type: ignore[method-assign]
         self._queue = SendQueue(settings.queue_bytes)
         self._transport: asyncio.Transport | None = None
         self._paused = False
@@ -65,9 +66,6 @@ class Connection(asyncio.BufferedProtocol):
         host, port = address[:2]
         self.peer = f"{host}:{port}"
         self.link.connected(self, host)
-
-    def get_buffer(self, sizehint: int) -> memoryview:
-        return self._decoder.buffer()
 
     def buffer_updated(self, nbytes: int) -> None:
         if self._closing:

