@@ -5,6 +5,7 @@ complex pixels are carried there by cubic splines. From then on baselines, masks
 material points, and what the estimate may be wrong by enters sigma.
 """
 
+from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +23,9 @@ Complex = NDArray[np.complexfloating[Any, Any]]
 RESIDUAL_PX = 0.17  # SD of the displacement at 3 % noise and 10 px of motion, measured (docs/motion.md)
 GUARD_PX, RING_PX = 1, 5  # around the heated region: not trusted, and fitted to
 LEAST_SEEN = 0.7  # of the slices must have a usable displacement
+THROUGH_DROP = 0.03  # of the likeness, below its usual best: other tissue came into the plane (docs/motion.md)
+THROUGH_PLANE = "through_plane"
+MEMORY, LEAST_MEMORY = 300, 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +48,7 @@ class Follower:
         self.chosen = -1  # which of the first frames became the reference
         self._waiting: list[Complex] = []
         self._flow: StackFlow | None = None
+        self._alike: list[deque[float]] = []  # likeness of each slice's frames to its reference
 
     def follow(self, pixels: Complex) -> Followed:
         """Bring (slices, rows, columns) complex to the reference position.
@@ -55,13 +60,13 @@ class Follower:
         flows = self._flow.estimate(np.abs(pixels).astype(np.float32))
         out, known = pixels.copy(), np.zeros(pixels.shape, np.bool_)
         fields = np.zeros((*pixels.shape, 2), np.float32)
-        wrong: list[Verdict] = []
+        wrong: list[str] = []
         shifts = []
         for k, flow in enumerate(flows):
             if flow is None:
                 continue
-            if not flow.quality.verdict.usable:
-                wrong.append(flow.quality.verdict)
+            if not flow.quality.verdict.usable or self._left_plane(k, flow.quality.similarity):
+                wrong.append(THROUGH_PLANE if flow.quality.verdict.usable else flow.quality.verdict.value)
                 continue
             field = flow.displacement_px
             if self.heated is not None and self.heated[k].any():
@@ -71,8 +76,14 @@ class Follower:
             shifts.append(flow.quality.shift_px)
         count = len(shifts) + len(wrong)
         bad = not count or len(shifts) < LEAST_SEEN * count
-        verdict = (wrong[0] if wrong else Verdict.BLANK).value if bad else Verdict.OK.value
+        verdict = (wrong[0] if wrong else Verdict.BLANK.value) if bad else Verdict.OK.value
         return Followed(out, known, float(np.mean(shifts)) if shifts else 0.0, verdict, fields)
+
+    def _left_plane(self, k: int, similarity: float) -> bool:
+        """Whether slice `k` shows other tissue than its reference: an organ does that when it moves through it."""
+        trail = self._alike[k]
+        trail.append(similarity)
+        return len(trail) > LEAST_MEMORY and similarity < float(np.percentile(trail, 90)) - THROUGH_DROP
 
     def _acquire(self, pixels: Complex) -> Followed:
         if np.abs(pixels).max() > 0:
@@ -82,6 +93,7 @@ class Follower:
             chosen = most_frequented([np.abs(stack[middle]) for stack in self._waiting])
             self.chosen = chosen
             self._flow = StackFlow(np.abs(self._waiting[chosen]).astype(np.float32))
+            self._alike = [deque(maxlen=MEMORY) for _ in pixels]
             self._waiting = []
         return Followed(pixels, np.zeros(pixels.shape, np.bool_), 0.0, "acquiring_reference")
 

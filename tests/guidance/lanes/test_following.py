@@ -121,6 +121,20 @@ def test_a_stack_that_is_not_the_patient_gives_no_map():
         follower.follow(np.concatenate([good, good]))
 
 
+def test_a_coronal_stack_that_the_liver_leaves_forwards_is_not_used():
+    world = patient(15.0)
+    geometry = stack_geometry("coronal", world.target_mm, SHAPE, PIXEL_MM, 5.0)
+    signal = MrSignal(world, SequenceSettings(snr=60.0), geometry, SHAPE)
+    across = geometry[:3, 2] / np.linalg.norm(geometry[:3, 2])
+    rng, follower, seen = np.random.default_rng(1), Follower(24), []
+    for k in range(70):
+        verdict = follower.follow(signal.frame(k * STEP_NS, rng)).verdict
+        if k > 40:
+            seen.append((abs(float(world.displacement_mm(k * STEP_NS) @ across)), verdict))
+    assert {verdict for through_mm, verdict in seen if through_mm > 2.2} == {"through_plane"}
+    assert {verdict for through_mm, verdict in seen if through_mm < 1.0} == {"ok"}
+
+
 def test_brightness_that_heat_takes_away_does_not_move_the_tissue():
     y, x = np.mgrid[:60, :60].astype(np.float32)
     field = np.stack([0.01 * x, 2 + 0.02 * y], axis=-1)
