@@ -1,4 +1,4 @@
-"""Rows of a room's file for lesions that grow from an applicator: a laser fibre, freezing needles."""
+"""Rows of a room's file for what heat and cold do: a laser fibre, freezing needles, carriers that release a drug."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -57,3 +57,17 @@ class Cryo(_Row):
     slow_gap_mm: float = Field(default=7.0, ge=0)
     slow_share: float = Field(default=0.4, ge=0, le=1)
     reach_mm: float = Field(default=36.0, gt=5, le=100)
+
+
+class Release(_Row):
+    """A drug in carriers that heat opens, with its maker's numbers. Model: `guidance.thermometry.release`.
+
+    `half_c` opens half as fast as `most_per_s`; `transit_s` is how long blood stays in the heated tissue.
+    """
+
+    half_c: float = Field(gt=37, lt=50)
+    width_c: float = Field(gt=0, le=3)
+    most_per_s: float = Field(gt=0, le=10)
+    transit_s: float = Field(gt=0, le=120)
+    plasma_half_s: float = Field(gt=0)
+    source: str = Field(min_length=1)

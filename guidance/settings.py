@@ -13,7 +13,7 @@ import pydantic
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from guidance.errors import SettingsError
-from guidance.lesion_settings import Cryo, Laser
+from guidance.lesion_settings import Cryo, Laser, Release
 
 Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
 Row = Annotated[tuple[float, ...], Field(min_length=4, max_length=4)]
@@ -241,6 +241,7 @@ class Heating(_Strict):
     power_max_w: float = Field(default=100.0, gt=0)
     reach_mm: float = Field(default=24.0, gt=5, le=100)
     over_treated_cm3: float = Field(default=5.0, gt=0)
+    release: Release | None = None  # a drug that the heat sets free
 
     @model_validator(mode="after")
     def _known_beam(self) -> "Heating":

@@ -27,7 +27,7 @@ class ThermalTruth:
 
     def __init__(
         self, *, name: str, world: World, start_ns: int, margin_mm: float = 5.0, over_limit_cm3: float = 5.0,
-        window_c: float = 41.0, window_s: float = 600.0,
+        window_c: float = 41.0, window_s: float = 600.0, carrier: dict[str, float] | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(world.tissue, HeatedTissue):
             raise ValueError("this patient is not heated by a beam from outside")
@@ -42,6 +42,8 @@ class ThermalTruth:
         self._beyond = (away > margin_mm) & solid
         self.rows: list[tuple[float, float, float, float, float]] = []  # s, T10, T50, T90, hottest of the treated
         self.organs_c: dict[str, float] = {}
+        self._carrier = carrier  # half_c, width_c, most_per_s, transit_s, plasma_half_s
+        self._free, self._passed, self._heated_s = np.zeros(int(self._target.sum())), 0.0, 0.0
 
     def next_due_ns(self) -> int:
         """Once a second."""
@@ -65,11 +67,21 @@ class ThermalTruth:
         t10, t50, t90 = np.percentile(inside, (90.0, 50.0, 10.0))
         hottest = float(solver.rise_c[self._treated].max()) + solver.arterial_c
         self.rows.append((self._world.seconds(now_ns), float(t10), float(t50), float(t90), hottest))
+        if self._carrier:
+            self._set_free(inside, self._carrier)
         for organ in ORGANS:
             here = self._tissue.labels == LABEL[organ]
             if here.any():
                 peak = float(solver.rise_c[here].max()) + solver.arterial_c
                 self.organs_c[organ] = max(self.organs_c.get(organ, peak), peak)
+
+    def _set_free(self, temperature_c: np.ndarray, carrier: dict[str, float]) -> None:
+        """One second of a carrier's life: opened at a rate that rises with temperature, for one transit."""
+        rate = carrier["most_per_s"] / (1.0 + np.exp((carrier["half_c"] - temperature_c) / carrier["width_c"]))
+        left = 0.5 ** (self._heated_s / carrier["plasma_half_s"])
+        self._free += left * (1.0 - np.exp(-rate * carrier["transit_s"]))
+        self._passed += left
+        self._heated_s += 1.0
 
     def score(self) -> dict[str, Any]:
         """Shares and volumes at 240 CEM43, hottest organs, and T10, T50, T90 over the window."""
@@ -82,6 +94,7 @@ class ThermalTruth:
             "beyond_of_plan": over_cm3 / self._over_limit_cm3,
             "organs_c": dict(self.organs_c),
             "window": self._window(self.rows),
+            **({"release_mean": float((self._free / max(self._passed, 1e-9)).mean())} if self._carrier else {}),
         }
 
     def _window(self, rows: Sequence[tuple[float, float, float, float, float]]) -> dict[str, float]:

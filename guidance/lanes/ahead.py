@@ -22,6 +22,8 @@ from guidance.tissue import BioheatModel, Tissue
 Map = NDArray[np.float32]
 Values = NDArray[np.float64]
 HORIZON_S = 4.0
+PLAN_S = 0.39  # a plan is carried out for so long before the next is made
+COOL_S = 0.99  # ... and what cooling will add for so long
 NEAR_MM = 8.0  # around the wanted volume: voxels whose ceiling counts
 BEYOND_MM = 2.0  # further from the wanted volume than this nothing may reach the dose
 BEYOND_S = 60.0  # ... in this time, if it stayed as it is
@@ -31,6 +33,7 @@ TRIM_PER_S = 0.02  # how fast a lasting difference of the median is taken back
 TRIM_MAX_C = 1.0
 ABSORBS = {"bone": 8.0}  # against soft tissue; tissues that are not named absorb alike
 COOLS_PER_S = {"bone": 0.01}  # to the tissue around it
+LONGEST_STEP_S = 5.0
 GUARD_S = 30.0  # a guard must bear the full power for this long
 GUARD_RESERVE_C = 0.5
 
@@ -47,6 +50,7 @@ class PlanAhead:
         ras = region["region_ras"]
         points = (ras[:3, :3] @ np.indices(shape)[::-1].reshape(3, -1)).T + ras[:3, 3]
         self._wanted, self._target = region["region_wanted"], region["region_target"]
+        self._treated = region["region_treated"]
         self._far = _distance_mm(self._wanted, spacing)
         self._near = (self._far <= NEAR_MM).ravel()
         beam = beam_of(row.beam)
@@ -59,30 +63,38 @@ class PlanAhead:
         self._response = np.stack([answer.ravel()[self._near] for answer in answers], axis=1).astype(np.float64)
         self.controller = PredictiveController(len(foci), PredictiveSettings(most_w))
         self._trim_c = 0.0
+        self._planned_s = self._cooled_s = -np.inf
+        self._done = False
+        self._cooling = np.zeros(shape, np.float32)
 
-    def update(self, step_s: float, temperature: Map, region: dict[str, Any], most_w: float) -> tuple[Values, bool]:
+    def update(self, time_s: float, temperature: Map, region: dict[str, Any], most_w: float) -> tuple[Values, bool]:
         """Power of each focus, W, and whether everything has its dose."""
-        row = self._row
-        free = self.model.advance(temperature, HORIZON_S)
-        if row.goal == "dose":
-            aim, done = self._dose_aim(temperature, region)
+        if time_s - self._planned_s < PLAN_S and np.isfinite(temperature).all():
+            return self.controller.power_w * min(1.0, most_w / max(self.controller.power_w.sum(), 1e-9)), self._done
+        step_s = min(time_s - self._planned_s, LONGEST_STEP_S)
+        self._planned_s = time_s
+        if self._row.goal == "dose":
+            aim, self._done = self._dose_aim(time_s, temperature, region)
         else:
-            aim, done = self._hold_aim(temperature, step_s), False
-        if done:
+            aim = self._hold_aim(temperature, step_s)
+        if self._done:
             self.controller.power_w = np.zeros_like(self.controller.power_w)
             return self.controller.power_w, True
+        free = self.model.advance(temperature, HORIZON_S)
         factor = np.clip(region["region_absorption"], 0.2, 3.0).ravel()[self._near].astype(np.float64)
         power = self.controller.update(
             free.ravel()[self._near].astype(np.float64), self._response * factor[:, None], aim, most_w
         )
         return power, False
 
-    def _dose_aim(self, temperature: Map, region: dict[str, Any]) -> tuple[Aim, bool]:
+    def _dose_aim(self, time_s: float, temperature: Map, region: dict[str, Any]) -> tuple[Aim, bool]:
         """What still lacks dose is pulled to its temperature; what lies beyond may not earn it."""
         row = self._row
         dose = region["region_dose_lower_min"].astype(np.float64)
         sure = dose / np.maximum(region["region_dose_min"].astype(np.float64), 1e-9)
-        expected = dose + np.clip(sure, 0.2, 1.0) * cooled_dose(self.model, temperature)[0]
+        if time_s - self._cooled_s >= COOL_S:
+            self._cooled_s, self._cooling = time_s, cooled_dose(self.model, temperature)[0]
+        expected = dose + np.clip(sure, 0.2, 1.0) * self._cooling
         lacks = self._wanted & (expected < row.cem43_min)
         most = region["region_dose_upper_min"].astype(np.float64)
         left = np.maximum(row.cem43_min - most, 1e-3) / (BEYOND_S / 60.0)
@@ -93,7 +105,8 @@ class PlanAhead:
         aim = Aim(
             np.full(np.count_nonzero(near), row.target_c), lacks.ravel()[near].astype(np.float64), ceiling.ravel()[near]
         )
-        return aim, bool(np.count_nonzero(lacks) <= (1.0 - row.done_share) * np.count_nonzero(self._wanted))
+        missing = np.count_nonzero(lacks & self._treated)
+        return aim, bool(missing <= (1.0 - row.done_share) * np.count_nonzero(self._treated))
 
     def _hold_aim(self, temperature: Map, step_s: float) -> Aim:
         row, near = self._row, self._near

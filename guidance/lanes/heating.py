@@ -18,6 +18,7 @@ from guidance.plan import Plan
 from guidance.settings import FocusedBeam, Heating
 from guidance.thermometry.dose import mean_rate
 from guidance.thermometry.kalman import BioheatFilter, Filtered, FilterSettings
+from guidance.thermometry.release import Carrier, ReleaseCount
 from guidance.tissue import Beam, BioheatModel, Tissue
 
 Facts = dict[str, float | int | str | bool | None]
@@ -55,6 +56,7 @@ class HeatingWork:
         self._last: tuple[Map, float] | None = None
         self._measured_s = 0.0
         self._unobserved_s = 0.0
+        self._release: ReleaseCount | None = None
 
     def heating(
         self, state: str, time_s: float, beam: NDArray[np.float64], ras_from_image: Matrix, **volume: Any
@@ -131,6 +133,7 @@ class HeatingWork:
             at_s = time_s if last else begin + until
             found = kalman.update(own if last else dark, sigma if last else dark, at_s, power=drive)
             self._add_dose(found, at_s)
+            self._add_release(found, share @ beam[:, 1] if beam.size else 0.0, until - since)
         return found
 
     def _drive(self, share: NDArray[np.float64], beam: NDArray[np.float64]) -> Map | float:
@@ -175,6 +178,30 @@ class HeatingWork:
             grown = gain * ((time_s - before_s) / 60.0) / total
             self._log_variance = (1.0 - grown) * self._log_variance + grown * np.square(found.sigma_c)
         self._last = (found.temperature_c, time_s)
+
+    def _add_release(self, found: Filtered, joules: float, step_s: float) -> None:
+        """Counted from the first energy on: the infusion is taken to begin with it."""
+        row = self._row.release if self._row else None
+        if row is None or (self._release is None and joules <= 0.0):
+            return
+        if self._release is None:
+            carrier = Carrier(row.half_c, row.width_c, row.most_per_s, row.transit_s, row.plasma_half_s)
+            self._release = ReleaseCount(carrier, found.temperature_c.shape)
+        self._release.add(found.temperature_c, step_s)
+
+    def _release_facts(self) -> Facts:
+        region, count = self._region, self._release
+        if region is None or count is None:
+            return {}
+        r10, r50, r90 = np.percentile(count.share[region.target], (90.0, 50.0, 10.0))
+        return {
+            "release_mean": float(count.share[region.target].mean()),
+            "release_10": float(r10),
+            "release_50": float(r50),
+            "release_90": float(r90),
+            "window_share": float(count.window_s[region.target].mean() / max(count.seconds, 1e-9)),
+            "release_s": count.seconds,
+        }
 
     def _dose_sigma_c(self) -> NDArray[np.float64]:
         """The error of the temperature behind the dose, degC: the filter's where the dose was given, and T0's."""
@@ -224,4 +251,4 @@ class HeatingWork:
             "artefact_share": float(found.artefact[passed].mean()) if passed.any() else 0.0,
             "shift_column_px": shift[0],
             "shift_row_px": shift[1],
-        }
+        } | self._release_facts()

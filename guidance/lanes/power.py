@@ -131,7 +131,7 @@ class PowerPlanner:
         if self._ahead is None:
             self._ahead = PlanAhead(self._row, self._max_w, self._t0_c, region)
         most = self._near.most_w(region["guards_c"]) if self._near else self._max_w
-        power, done = self._ahead.update(step_s, temperature, region, most)
+        power, done = self._ahead.update(time_s, temperature, region, most)
         self._serve(power, step_s)
         return float(power.sum()), done
 

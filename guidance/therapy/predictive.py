@@ -59,9 +59,10 @@ class PredictiveController:
             self.power_w = np.zeros_like(self.power_w)
             return self.power_w
         scale = 1.0 / max(float(aim.weight.sum()), 1.0)
-        weight = aim.weight * scale
-        normal = response.T @ (weight[:, None] * response) + self.settings.effort * np.eye(self.power_w.size)
-        pull = response.T @ (weight * np.where(weight > 0.0, aim.want_c - free_c, 0.0))
+        asked = aim.weight > 0.0
+        reach, weight = response[asked], aim.weight[asked] * scale
+        normal = reach.T @ (weight[:, None] * reach) + self.settings.effort * np.eye(self.power_w.size)
+        pull = reach.T @ (weight * (aim.want_c - free_c)[asked])
         room = aim.ceiling_c - free_c
         broken = np.zeros(free_c.size, np.bool_)
         power = self.power_w
