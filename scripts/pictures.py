@@ -10,6 +10,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from devices.messages import Overlay
 from guidance.events import Send
@@ -17,6 +18,7 @@ from guidance.replay import Replayer
 from guidance.trial import run_trial
 
 SIDE = 400
+MOST_BYTES = 300_000
 ORDER = ("axial", "coronal", "sagittal", "frame")
 
 
@@ -48,11 +50,21 @@ def montage(views: dict[str, np.ndarray], zoom: float = 1.0) -> np.ndarray:
     return np.hstack(tiles)
 
 
+def save(picture: np.ndarray, target: str) -> None:
+    """As PNG of as many colours as stay below `MOST_BYTES`: speckle does not compress."""
+    whole = Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+    for colours in (256, 128, 64, 32, 16):
+        few = whole.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        few.save(target, optimize=True)
+        if Path(target).stat().st_size <= MOST_BYTES:
+            return
+
+
 def main(procedure: str, at_s: str, target: str, zoom: str = "1") -> None:
     """Make one picture."""
     with tempfile.TemporaryDirectory() as folder:
         row = run_trial(procedure, 1, float(at_s) + 1.0, Path(folder))
-        cv2.imwrite(target, montage(views_at(Path(row["recording"]), float(at_s)), float(zoom)))
+        save(montage(views_at(Path(row["recording"]), float(at_s)), float(zoom)), target)
     print(target)
 
 

@@ -1,4 +1,4 @@
-"""Pictures of the console for the documentation: every procedure, every alarm priority, both themes, 4K.
+"""Pictures of the console for the documentation: procedures, every alarm priority, both themes, 4K.
 
     .venv/bin/python -m scripts.screenshots [NAME ...]
 
@@ -8,13 +8,12 @@ Writes docs/pictures/*.png, at most 256 colours each so that they stay small.
 import io
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.conftest import ARGS, Stage, live, take_control
+from tests.browser.conftest import ARGS, Stage, live, raise_alarm, silence, take_control
 
 OUT = Path("docs/pictures")
 GUARD = "intercostal-muscle"
@@ -39,10 +38,10 @@ def show(page: Page, step: str) -> None:
     page.wait_for_timeout(1200)
 
 
-def procedure(browser: Browser, name: str, steps: tuple[str, ...], wait_s: float) -> None:
-    """A procedure with its simulated operator, after `wait_s` seconds."""
+def procedure(browser: Browser, name: str, steps: tuple[str, ...], wait_s: float, large: bool = False) -> None:
+    """A procedure with its simulated operator, after `wait_s` seconds; `large`: the last step at 4K too."""
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(Path(folder), name, 120, STAGE_OPERATOR="1")
+        stage = Stage(Path(folder), name, 160, STAGE_OPERATOR="1")
         try:
             page = browser.new_page(viewport=SIZE)
             page.goto(stage.plain_address)
@@ -51,45 +50,34 @@ def procedure(browser: Browser, name: str, steps: tuple[str, ...], wait_s: float
             for step in steps:
                 show(page, step)
                 save(page, f"{name}-{step.lower()}")
+            if large:
+                page.set_viewport_size({"width": 3840, "height": 2160})
+                page.wait_for_timeout(2500)
+                save(page, "4k")
             page.close()
         finally:
             stage.end()
 
 
 def priorities(browser: Browser) -> None:
-    """One picture of each alarm priority and state, the drawer, the keys, light, 4K, NOT LIVE."""
+    """One picture of each alarm priority and state, the drawer, the keys, light, NOT LIVE, in a room that is well."""
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(Path(folder), "hifu_liver", 200)
+        stage = Stage(Path(folder), "hifu_liver", 200, STAGE_CALM="1")
         try:
             page = browser.new_page(viewport=SIZE)
             page.goto(stage.address)
             live(page)
             take_control(page)
             page.wait_for_timeout(9000)
-            page.keyboard.press("a")
-            reset = page.get_by_role("button", name="RESET", exact=True)
-            if reset.count() and reset.is_enabled():
-                reset.click()
-            page.wait_for_timeout(600)
-            for _ in range(20):
-                if page.locator(".alarm").count() == 0:
-                    break
-                page.keyboard.press("a")
-                page.wait_for_timeout(500)
+            silence(page, stage)
             save(page, "no-alarm")
             raised = {
                 "low": "fact bad_messages tracker 1",
                 "medium": "fact clock_step_ms clock 250",
-                "high": "fact stop_unconfirmed_ms Therapy 900",
+                "high": f"fact hot_region_c {GUARD} 47.3",
             }
             for name, line in raised.items():
-                stage.say(line)
-                time.sleep(1.5)
-                for _ in range(30):  # a busy machine raises alarms of its own: wait until this one is the highest
-                    if page.locator(f".alarm.{name}").count():
-                        break
-                    page.keyboard.press("a")
-                    page.wait_for_timeout(500)
+                raise_alarm(page, stage, name, line)
                 while page.evaluate("getComputedStyle(document.querySelector('.alarm .shape')).opacity") == "0":
                     page.wait_for_timeout(60)
                 save(page, f"alarm-{name}")
@@ -98,11 +86,12 @@ def priorities(browser: Browser) -> None:
             save(page, "alarm-list")
             page.locator(".alarm-keys button").last.click()
             page.keyboard.press("a")
-            page.wait_for_timeout(600)
+            page.locator(".alarm.acknowledged").wait_for()
             save(page, "alarm-acknowledged")
             stage.say("free")
-            page.wait_for_timeout(1500)
+            page.locator(".alarm.latched").wait_for()
             save(page, "alarm-latched")
+            silence(page, stage)
             arming(page)
             page.keyboard.press("?")
             page.wait_for_timeout(300)
@@ -110,13 +99,9 @@ def priorities(browser: Browser) -> None:
             page.keyboard.press("?")
             page.keyboard.press("t")
             page.wait_for_timeout(600)
+            live(page)
             save(page, "light")
             page.keyboard.press("t")
-            page.set_viewport_size({"width": 3840, "height": 2160})
-            page.wait_for_timeout(1500)
-            save(page, "4k")
-            page.set_viewport_size(SIZE)
-            page.wait_for_timeout(500)
             stage.end()
             page.wait_for_timeout(2500)
             save(page, "not-live")
@@ -127,10 +112,6 @@ def priorities(browser: Browser) -> None:
 
 def arming(page: Page) -> None:
     """The drawer of the first step."""
-    reset = page.get_by_role("button", name="RESET", exact=True)
-    if reset.count() and reset.is_enabled():
-        reset.click()
-        page.wait_for_timeout(500)
     for name in ("test tone", "I heard it"):
         button = page.get_by_role("button", name=name)
         if button.count():
@@ -147,9 +128,16 @@ def arming(page: Page) -> None:
 
 ALL = {
     "priorities": priorities,
-    "hifu_liver": lambda b: procedure(b, "hifu_liver", ("Monitor", "Target", "Verify", "Plan", "Connections"), 14),
+    "hifu_liver": lambda b: procedure(
+        b, "hifu_liver", ("Target", "Plan", "Connections", "Control", "Verify", "Monitor"), 20, large=True
+    ),
+    "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 25),
+    "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 40),
+    "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 40),
     "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 20),
-    "microwave_liver_us": lambda b: procedure(b, "microwave_liver_us", ("Monitor", "Target"), 12),
+    "microwave_liver_us": lambda b: procedure(b, "microwave_liver_us", ("Target", "Monitor"), 10),
+    "fusion_biopsy_prostate": lambda b: procedure(b, "fusion_biopsy_prostate", ("Target", "Monitor"), 8),
+    "stereotactic_brain": lambda b: procedure(b, "stereotactic_brain", ("Target",), 8),
 }
 
 

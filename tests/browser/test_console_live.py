@@ -304,11 +304,21 @@ def test_tones_sound_and_fall_silent_when_paused(stage: Stage, open_page: Open) 
     loud = "import('/static/app/sound.js').then((m) => m.level() > 0.01)"
     assert until(page, loud, 22), "no tone for a medium alarm"
     peaks = page.evaluate(
-        """import('/static/app/sound.js').then((m) => { m.play('medium');
-        return new Promise((r) => setTimeout(() => {
-        const { bins, hz } = m.spectrum(); r(bins.indexOf(Math.max(...bins)) * hz); }, 120)); })"""
+        """import('/static/app/sound.js').then(async (m) => {
+        const { pulse, step, notes } = m.PATTERN.medium;
+        const peak = () => { const { bins, hz } = m.spectrum();
+          const low = bins.slice(0, Math.ceil(450 / hz)); return low.indexOf(Math.max(...low)) * hz; };
+        const wait = (s) => new Promise((r) => setTimeout(r, 1000 * s));
+        m.play('medium');
+        await wait(0.02 + pulse * 0.6);
+        const found = [];
+        for (const note of notes) { found.push([m.NOTE[note], peak()]); await wait(step); }
+        return found; })"""
     )
-    assert 200 < peaks < 2100
+    print("notes and the peaks heard, Hz:", peaks)
+    assert all(abs(note - heard) < 40 for note, heard in peaks), peaks
+    every = page.evaluate("import('/static/app/sound.js').then((m) => Object.values(m.PATTERN).map((p) => p.every))")
+    assert every == [8, 20, 60, 5]
     pause = page.locator(".alarm-keys button[aria-pressed=true]")
     for _ in range(5):  # a new high alarm of a busy machine breaks the pause, rightly
         page.keyboard.press("m")

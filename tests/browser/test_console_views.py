@@ -138,7 +138,7 @@ def test_forecast_is_drawn_dotted_over_the_dose(stage: Stage, open_page: Open) -
         const grow = (half) => Uint16Array.from({ length: s * r * c }, (_, n) => {
           const [i, j] = [n % c, Math.floor(n / c) % r];
           return Math.abs(i - c / 2) < half && Math.abs(j - r / 2) < half ? 40000 : 1; });
-        frame.layers.dose.values = grow(2);
+        frame.layers.dose = { ...frame.layers.dose, values: grow(2) };
         frame.layers.forecast = { ...frame.layers.dose, name: 'forecast', values: grow(5) };
         frame.seq += 1000;
         store.frames.set('forecast', frame);
@@ -262,4 +262,61 @@ def test_priorities_are_told_by_shape_without_colour(stage: Stage, open_page: Op
             session.send("Emulation.setEmulatedVisionDeficiency", {"type": vision})
             assert silhouettes(page) == figures, (priority, vision)
     session.send("Emulation.setEmulatedVisionDeficiency", {"type": "none"})
+    silence(page, stage)
+
+
+# least contrasts of the specification: text colour -> on bg, panel, raised; then fills with their words
+TEXT = {
+    "dark": {"strong": (16.6, 14.8, 12.3), "text": (12.9, 11.5, 9.6), "dim": (8.2, 7.3, 6.1), "edge": (4.9, 4.4, 3.6)},
+    "light": {"strong": (16.3,), "text": (12.4,), "dim": (6.3,), "edge": (4.0,)},
+}
+FILLS = {
+    "dark": {
+        ("on-high", "high"): 5.4,
+        ("on-light", "medium"): 10.9,
+        ("on-light", "low"): 10.5,
+        ("on-not-live", "not-live"): 8.7,
+    },
+    "light": {("on-high", "high"): 6.1, ("on-light", "medium"): 10.9, ("on-light", "low"): 10.5},
+}
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance of #RRGGBB."""
+    values = np.array([int(colour[at : at + 2], 16) for at in (1, 3, 5)]) / 255.0
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return float(linear @ (0.2126, 0.7152, 0.0722))
+
+
+def contrast(one: str, other: str) -> float:
+    high, low = sorted((luminance(one), luminance(other)), reverse=True)
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_contrasts_and_sizes_are_those_of_the_specification(stage: Stage, open_page: Open) -> None:
+    page = open_page(stage.address)
+    live(page)
+    for theme in ("dark", "light"):
+        read = (
+            "(names) => names.map((n) => getComputedStyle(document.documentElement).getPropertyValue('--' + n).trim())"
+        )
+        grounds = page.evaluate(read, ["bg", "panel", "raised"])
+        for name, least in TEXT[theme].items():
+            colour = page.evaluate(read, [name])[0]
+            for ground, wanted in zip(grounds, least, strict=False):
+                assert contrast(colour, ground) >= wanted - 0.06, (theme, name, ground)
+        for pair, wanted in FILLS[theme].items():
+            assert contrast(*page.evaluate(read, list(pair))) >= wanted - 0.06, (theme, pair)
+        page.keyboard.press("t")
+        page.wait_for_timeout(60)
+    silence(page, stage)
+    take_control(page)
+    raise_alarm(page, stage, "high", "fact hot_region_c intercostal-muscle 47.3")
+    for width, least in ((1280, 36.0), (3840, 108.0)):
+        page.set_viewport_size({"width": width, "height": width * 9 // 16})
+        page.wait_for_timeout(300)
+        for place in ("#phase", ".stop .t1", ".alarm .line1"):
+            size = page.evaluate("(p) => parseFloat(getComputedStyle(document.querySelector(p)).fontSize)", place)
+            assert size >= least - 0.5, (width, place, size)
+    assert "B612" in page.evaluate("getComputedStyle(document.body).fontFamily")
     silence(page, stage)

@@ -15,9 +15,11 @@ export class LivePane {
     this.shift = [0, 0];
   }
 
+  get last() { return store.frames.get(this.name); }
+
   // Where the picture lies in the view, in CSS pixels: whole, as large as fits, times the zoom.
   place(frame) {
-    const box = this.raw.parentElement.getBoundingClientRect();
+    const box = this.vectors.box || this.raw.parentElement.getBoundingClientRect();
     const [, rows, columns] = frame.shape;
     const k = Math.min(box.width / columns, box.height / rows) * this.zoom;
     return { k, left: (box.width - columns * k) / 2 + this.shift[0], top: (box.height - rows * k) / 2 + this.shift[1], columns, rows };
@@ -27,13 +29,25 @@ export class LivePane {
     const frame = store.frames.get(this.name);
     if (!frame) return;
     const [low, high] = windowOf(frame, this.name);
-    this.twin.flat(frame, low, high);
     const { k, left, top, columns, rows } = this.place(frame);
-    Object.assign(this.raw.style, { left: `${left}px`, top: `${top}px`, width: `${columns * k}px`, height: `${rows * k}px` });
-    this.overlay(frame, k, left, top);
+    this.twin.flat(frame, low, high, k * (window.devicePixelRatio || 1) < 0.55);
+    const placed = `${left} ${top} ${columns * k} ${rows * k}`;
+    if (this.placed !== placed) Object.assign(this.raw.style, { left: `${left}px`, top: `${top}px`, width: `${columns * k}px`, height: `${rows * k}px` });
+    // Lines are drawn again where they or their place changed; tools follow with every state.
+    const lines = `${placed} ${JSON.stringify(frame.lines)}`;
+    if (this.lines !== lines) this.over(frame, k, left, top);
+    this.placed = placed;
+    this.lines = lines;
   }
 
-  overlay(frame, k, left, top) {
+  overlay() {
+    const frame = store.frames.get(this.name);
+    if (!frame) return;
+    const { k, left, top } = this.place(frame);
+    this.over(frame, k, left, top);
+  }
+
+  over(frame, k, left, top) {
     this.vectors.begin();
     const s = window.devicePixelRatio || 1;
     const px = ([x, y]) => [((x + 0.5) * k + left) * s, ((y + 0.5) * k + top) * s];

@@ -1,6 +1,4 @@
 // Drawing of raw layers on a 2-D canvas at data size: grey by a table, temperature by a table, states by hatches.
-import { add } from "./geometry.js";
-
 const HATCH = 8;
 const GREY = 0xff6e6e6e;
 const greyTable = new Uint32Array(256).map((_, g) => 0xff000000 | (g << 16) | (g << 8) | g);
@@ -56,21 +54,39 @@ export class Twin {
     return this.pixels;
   }
 
-  // A flat live picture: every pixel through the window's table.
-  flat(frame, low, high) {
+  // A flat live picture: every pixel through the window's table. `halved`: the view has less than half of its pixels,
+  // so that the mean of four becomes one; what is read out stays the raw picture.
+  flat(frame, low, high, halved = false) {
     const { values, type } = frame.layers.magnitude;
     const [, rows, columns] = frame.shape;
-    const out = this.image(columns, rows);
-    const bins = type === "uint8" ? 256 : 65536;
+    const table = this.window(type === "uint8" ? 256 : 65536, low, high);
+    if (halved) this.halves(values, rows, columns, table);
+    else {
+      const out = this.image(columns, rows);
+      for (let n = 0; n < values.length; n += 1) out[n] = table[values[n]];
+    }
+    this.context.putImageData(this.data, 0, 0);
+  }
+
+  halves(values, rows, columns, table) {
+    const [wide, tall] = [columns >> 1, rows >> 1];
+    const out = this.image(wide, tall);
+    for (let y = 0, n = 0; y < tall; y += 1) {
+      let at = 2 * y * columns;
+      for (let x = 0; x < wide; x += 1, n += 1, at += 2) {
+        out[n] = table[(values[at] + values[at + 1] + values[at + columns] + values[at + columns + 1]) >> 2];
+      }
+    }
+  }
+
+  window(bins, low, high) {
     if (this.flatKey !== `${bins}:${low}:${high}`) {
       this.flatKey = `${bins}:${low}:${high}`;
       this.flatTable = new Uint32Array(bins);
       const k = 255 / Math.max(1, high - low);
       for (let raw = 0; raw < bins; raw += 1) this.flatTable[raw] = greyTable[Math.max(0, Math.min(255, Math.round((raw - low) * k)))];
     }
-    const table = this.flatTable;
-    for (let n = 0; n < values.length; n += 1) out[n] = table[values[n]];
-    this.context.putImageData(this.data, 0, 0);
+    return this.flatTable;
   }
 
   // A plane through a volume, nearest voxel; `look` is the overlay's layer with its scale, or null.
@@ -116,32 +132,44 @@ export class Twin {
   }
 }
 
+// True where any voxel of a layer reaches a raw value; asked once a frame.
+const reaches = new WeakMap();
+function reached(layer, raw) {
+  if (!reaches.has(layer)) reaches.set(layer, layer.values.some((value) => value !== layer.missing && value >= raw));
+  return reaches.get(layer);
+}
+
 // Segments (x0, y0, x1, y1) in pixels around the voxels of a plane whose layer is at least `least` (in its unit).
 export function edgesOf(frame, plane, layer, least, stride = 1) {
   const raw = (least - layer.offset) / layer.scale;
+  const out = [];
+  if (!reached(layer, raw)) return out;
   const m = frame.imageFromRas;
   const [slices, rows, columns] = frame.shape;
-  const inside = (x, y) => {
-    const p = add(add(plane.origin, plane.u, plane.mm * x), plane.v, plane.mm * y);
-    const i = Math.floor(m[0][0] * p[0] + m[0][1] * p[1] + m[0][2] * p[2] + m[0][3] + 0.5);
-    const j = Math.floor(m[1][0] * p[0] + m[1][1] * p[1] + m[1][2] * p[2] + m[1][3] + 0.5);
-    const k = Math.floor(m[2][0] * p[0] + m[2][1] * p[1] + m[2][2] * p[2] + m[2][3] + 0.5);
-    if (i < 0 || j < 0 || k < 0 || i >= columns || j >= rows || k >= slices) return false;
-    const value = layer.values[(k * rows + j) * columns + i];
-    return value !== layer.missing && value >= raw;
-  };
-  const out = [];
-  let above = [];
-  for (let y = 0; y < plane.height; y += stride) {
-    const row = [];
-    for (let x = 0; x < plane.width; x += stride) {
-      const here = inside(x, y);
-      row.push(here);
-      const column = x / stride;
+  const { values, missing } = layer;
+  const o = plane.origin;
+  const step = (v, i) => (m[i][0] * v[0] + m[i][1] * v[1] + m[i][2] * v[2]) * plane.mm * stride;
+  const du = [0, 1, 2].map((i) => step(plane.u, i));
+  const dv = [0, 1, 2].map((i) => step(plane.v, i));
+  const p0 = [0, 1, 2].map((i) => m[i][0] * o[0] + m[i][1] * o[1] + m[i][2] * o[2] + m[i][3] + 0.5);
+  const across = Math.ceil(plane.width / stride);
+  let above = new Uint8Array(across);
+  let row = new Uint8Array(across);
+  for (let n = 0; n * stride < plane.height; n += 1) {
+    const y = n * stride;
+    let [x0, x1, x2] = [0, 1, 2].map((i) => p0[i] + n * dv[i]);
+    for (let column = 0; column < across; column += 1, x0 += du[0], x1 += du[1], x2 += du[2]) {
+      let here = 0;
+      if (x0 >= 0 && x1 >= 0 && x2 >= 0 && x0 < columns && x1 < rows && x2 < slices) {
+        const value = values[((x2 | 0) * rows + (x1 | 0)) * columns + (x0 | 0)];
+        here = value !== missing && value >= raw ? 1 : 0;
+      }
+      row[column] = here;
+      const x = column * stride;
       if (column && here !== row[column - 1]) out.push([x - stride / 2, y - stride / 2, x - stride / 2, y + stride / 2]);
-      if (y && here !== above[column]) out.push([x - stride / 2, y - stride / 2, x + stride / 2, y - stride / 2]);
+      if (n && here !== above[column]) out.push([x - stride / 2, y - stride / 2, x + stride / 2, y - stride / 2]);
     }
-    above = row;
+    [above, row] = [row, above];
   }
   return out;
 }

@@ -8,11 +8,17 @@ export class Vectors {
   constructor(canvas) {
     this.canvas = canvas;
     this.context = canvas.getContext("2d");
+    this.box = null;
+    new ResizeObserver(() => { this.box = null; }).observe(canvas);
   }
 
   // Clears and takes the screen's size; returns the size of a rem in its pixels.
   begin() {
-    const box = this.canvas.getBoundingClientRect();
+    if (!this.box) {
+      this.box = this.canvas.getBoundingClientRect();
+      this.fontPx = parseFloat(getComputedStyle(document.documentElement).fontSize);
+    }
+    const { box } = this;
     const scale = window.devicePixelRatio || 1;
     const width = Math.round(box.width * scale);
     const height = Math.round(box.height * scale);
@@ -22,7 +28,7 @@ export class Vectors {
     }
     this.context.setTransform(1, 0, 0, 1, 0, 0);
     this.context.clearRect(0, 0, width, height);
-    this.rem = parseFloat(getComputedStyle(document.documentElement).fontSize) * scale;
+    this.rem = this.fontPx * scale;
     const r = this.rem;
     this.taken = [[width / 2 - r, 1.2 * r, 2 * r], [width / 2 - r, height - 2.9 * r, 2 * r], [0, height - 1.3 * r, width], [0, height / 2 - r, 1.4 * r], [width - 1.4 * r, height / 2 - r, 1.4 * r]];
     return { width, height };

@@ -54,7 +54,9 @@ function drawSoon(names) {
     due = false;
     const streams = [...waiting];
     waiting.clear();
-    if (streams.some((name) => VOLUMES.includes(name))) { for (const p of panes.values()) if (p instanceof Pane) p.draw(); }
+    const planes = [...panes.values()].filter((p) => p instanceof Pane);
+    if (streams.some((name) => VOLUMES.includes(name))) planes.forEach((p) => p.draw());
+    else if (streams.some((name) => LINES.includes(name))) planes.forEach((p) => p.last && p.overlay(p.last, store.frames.get("volume")));
     for (const name of streams) {
       const frame = store.frames.get(name);
       const receipt = () => send({ kind: "drawn", stream: name, seq: frame.seq, receive_ns: frame.receive_ns });
@@ -65,7 +67,8 @@ function drawSoon(names) {
   });
 }
 const waiting = new Set();
-const VOLUMES = ["volume", "labels", "forecast", "lesion"];
+const VOLUMES = ["volume", "labels"];
+const LINES = ["forecast", "lesion"]; // only lines over the planes
 
 on("frame", (frame) => {
   frame.imageFromRas = frame.ras_from_image ? invert(frame.ras_from_image) : null;
