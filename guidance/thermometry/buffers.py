@@ -5,52 +5,45 @@ returns to the pool. So what has been handed out is never written again, and no 
 """
 
 import weakref
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 ALIGN = 64
-SPARE_MAX = 4  # per layout; more than that goes back to the system
-Layout = tuple[int, list[tuple[int, np.dtype[Any]]]]
-Loan = tuple["weakref.ref[NDArray[np.uint8]]", NDArray[np.uint8]]
+SPARE_MAX = 4  # per size; more than that goes back to the system
+Block = tuple[memoryview, int]  # memory, and where its first aligned byte is
+
+
+def spaced(count: int, size: int) -> int:
+    """Bytes that `count` values of `size` bytes take, up to where the next array may begin."""
+    return -(-count * size // ALIGN) * ALIGN
 
 
 class BufferPool:
-    """Lends sets of arrays that share one block of memory each."""
+    """Lends blocks of memory, of which arrays are views."""
 
     def __init__(self) -> None:
-        self._layouts: dict[tuple[int, tuple[type[np.generic], ...]], Layout] = {}
-        self._spare: dict[int, list[NDArray[np.uint8]]] = {}
-        self._lent: dict[int, Loan] = {}
+        self._spare: dict[int, list[Block]] = {}
+        self._lent: dict[int, tuple[Any, int, Block]] = {}
 
-    def take(self, count: int, dtypes: tuple[type[np.generic], ...]) -> tuple[NDArray[Any], ...]:
-        """One uninitialised line of `count` values for each of `dtypes`."""
-        key = (count, dtypes)
-        if key not in self._layouts:
-            self._layouts[key] = _layout(count, dtypes)
-        total, parts = self._layouts[key]
+    def take(self, total: int) -> NDArray[np.uint8]:
+        """`total` uninitialised bytes, aligned."""
         spare = self._spare.setdefault(total, [])
-        block = spare.pop() if spare else np.empty(total, np.uint8)
-        lent = np.frombuffer(block.data, np.uint8)  # the base of every view: it dies with the last one
-        self._lent[id(lent)] = (weakref.ref(lent, self._end_of(id(lent))), block)
-        start = -block.ctypes.data % ALIGN
-        return tuple(np.ndarray(count, dtype, lent, start + offset) for offset, dtype in parts)
+        block = spare.pop() if spare else _new(total)
+        memory, start = block
+        lent = np.frombuffer(memory, np.uint8, total, start)  # the base of every view: it dies with the last one
+        reference = weakref.ref(lent, self._give_back)
+        self._lent[id(reference)] = (reference, total, block)
+        return lent
 
-    def _end_of(self, loan: int) -> Callable[[object], None]:
-        def give_back(_: object) -> None:
-            _, block = self._lent.pop(loan)
-            spare = self._spare[block.size]
-            if len(spare) < SPARE_MAX:
-                spare.append(block)
-
-        return give_back
+    def _give_back(self, reference: object) -> None:
+        _, total, block = self._lent.pop(id(reference))
+        spare = self._spare[total]
+        if len(spare) < SPARE_MAX:
+            spare.append(block)
 
 
-def _layout(count: int, dtypes: tuple[type[np.generic], ...]) -> Layout:
-    parts, start = [], 0
-    for dtype in map(np.dtype, dtypes):
-        parts.append((start, dtype))
-        start += -(-count * dtype.itemsize // ALIGN) * ALIGN
-    return start + ALIGN, parts
+def _new(total: int) -> Block:
+    fresh = np.empty(total + ALIGN, np.uint8)
+    return fresh.data, -fresh.ctypes.data % ALIGN

@@ -16,7 +16,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from guidance.thermometry.buffers import BufferPool
+from guidance.thermometry.buffers import BufferPool, spaced
 from guidance.thermometry.golden import golden_inputs
 from guidance.thermometry.plain import GRADED_BIT, MISSED_MASK, PLAUSIBLE_C, PassInputs, PassOutputs
 
@@ -187,12 +187,12 @@ def _sigma(model, out_sigma, out_valid, at, count, scratch, display):  # type: i
         for j in range(count):
             sigma = np.sqrt(scratch[_THERMAL + j] + extra)
             out_sigma[at + j] = sigma
-            out_valid[at + j] = sigma <= display
+            out_valid[at + j] = np.uint8(sigma <= display)
     else:
         for j in range(count):
             sigma = np.sqrt(scratch[_THERMAL + j] + model[at + j] * model[at + j])
             out_sigma[at + j] = sigma
-            out_valid[at + j] = sigma <= display
+            out_valid[at + j] = np.uint8(sigma <= display)
 
 
 @njit(**OPTIONS)
@@ -286,7 +286,7 @@ def _accumulate(dose, variance, out_dose, out_variance, at, count, scratch):  # 
         out_variance[at + j] = variance[at + j] + scratch[_SPREAD + j]
 
 
-_IN, _OUT = types.Array(types.float32, 1, "C", readonly=True), types.float32[::1]
+_IN = types.Array(types.float32, 1, "C", readonly=True)
 _MARKS_IN, _MARKS_OUT = types.Array(types.uint8, 1, "C", readonly=True), types.uint8[::1]
 _SIGNATURE = types.UniTuple(types.int64, 2)(
     types.UniTuple(types.int64, 2),
@@ -294,22 +294,28 @@ _SIGNATURE = types.UniTuple(types.int64, 2)(
     types.UniTuple(_IN, 4),
     _MARKS_IN,
     _IN,
-    types.UniTuple(_OUT, 4),
-    types.boolean[::1],
     _MARKS_OUT,
+    types.int64,
+    types.int64,
     types.UniTuple(types.float64, 16),
 )
 
 
 @njit(_SIGNATURE, **OPTIONS)
-def _pass(grid, images, maps, marks, model, outs, valid, marks_out, numbers):  # type: ignore[no-untyped-def]
+def _pass(grid, images, maps, marks, model, block, step, small, numbers):  # type: ignore[no-untyped-def]
     """One frame, arrays flat; counts the voxels that lost the temperature they had and those not finite.
+
+    `block` takes the answers: four maps of float32, `step` bytes apart, then validity and marks, `small` bytes apart.
 
     Positions are unsigned: a sign would cost a check for negative indices in every loop.
     """
     image, reference = images
     last, before, dose, variance = maps
-    temperature, sigma, out_dose, out_variance = outs
+    size = 4 * last.size
+    temperature, sigma = block[:size].view(np.float32), block[step : step + size].view(np.float32)
+    out_dose = block[2 * step : 2 * step + size].view(np.float32)
+    out_variance = block[3 * step : 3 * step + size].view(np.float32)
+    valid, marks_out = block[4 * step : 4 * step + last.size], block[block.size - small :][: last.size]
     scale, noise2, share, per_floor2 = _F(numbers[0]), _F(numbers[1]), _F(numbers[2]), _F(numbers[3])
     t0, lead, turn, step_min = _F(numbers[4]), _F(numbers[5]), _F(numbers[6]), _F(numbers[7])
     display, sigma_dose = _F(numbers[8]), _F(numbers[9])
@@ -349,7 +355,6 @@ def _pass(grid, images, maps, marks, model, outs, valid, marks_out, numbers):  #
 
 
 _POOL = BufferPool()
-OUT_TYPES = (np.float32, np.float32, np.float32, np.float32, np.bool_, np.uint8)
 
 
 def flat(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
@@ -363,7 +368,8 @@ def fused_pass(given: PassInputs) -> PassOutputs:
     """`plain_pass` as one fused pass in float32. Inputs may have any layout and byte order and may be read-only."""
     shape = given.image.shape
     scale, floor2 = given.degrees_per_radian, max(given.floor, 1e-15) ** 2
-    outs = _POOL.take(given.image.size, OUT_TYPES)
+    step, small = spaced(given.image.size, 4), spaced(given.image.size, 1)
+    block = _POOL.take(4 * step + 2 * small)
     numbers = (
         scale,
         (scale * given.noise) ** 2 / floor2,
@@ -388,13 +394,21 @@ def fused_pass(given: PassInputs) -> PassOutputs:
         ),
         flat(given.marks, np.uint8),
         flat(given.model_c, np.float32),
-        outs[:4],
-        outs[4],
-        outs[5],
+        block,
+        step,
+        small,
         numbers,
     )
-    temperature, sigma, dose, variance, valid, marks = (out.reshape(shape) for out in outs)
-    return PassOutputs(temperature, sigma, valid, dose, variance, marks, not_finite=broken, lost=lost)
+    return PassOutputs(
+        temperature_c=np.ndarray(shape, np.float32, block, 0),
+        sigma_c=np.ndarray(shape, np.float32, block, step),
+        valid=np.ndarray(shape, np.bool_, block, 4 * step),
+        dose_min=np.ndarray(shape, np.float32, block, 2 * step),
+        variance=np.ndarray(shape, np.float32, block, 3 * step),
+        marks=np.ndarray(shape, np.uint8, block, 4 * step + small),
+        not_finite=broken,
+        lost=lost,
+    )
 
 
 def warm_up() -> None:
