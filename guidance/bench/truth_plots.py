@@ -8,6 +8,8 @@ import numpy as np
 
 from guidance.bench.truth_thermometry import NECROSIS_MIN, session
 
+ZOOM = 12  # voxels to either side of the focus
+
 
 def main() -> None:
     """Write docs/pictures/thermometry_truth.png."""
@@ -29,17 +31,22 @@ def main() -> None:
     panels[0, 1].set(title="uncertainty", xlabel="s", ylabel="degC")
     panels[0, 1].legend()
     hot = s.near & (s.true_dose > 1.0)
-    panels[1, 0].loglog(s.true_dose[hot], s.dose[hot], ".", label="de-biased")
-    panels[1, 0].loglog(s.true_dose[hot], s.upper[hot], ".", ms=2, label="95 % bound")
-    panels[1, 0].loglog([1, 1e6], [1, 1e6], "k--")
-    panels[1, 0].set(title="dose at power-off", xlabel="truth, CEM43 min", ylabel="CEM43 min")
+    for dose, label, size in ((s.upper, "95 % bound", 2), (s.dose, "de-biased", 4)):
+        panels[1, 0].semilogx(s.true_dose[hot], dose[hot] / s.true_dose[hot], ".", ms=size, label=label)
+    panels[1, 0].axhline(1.0, color="k", linestyle="--")
+    panels[1, 0].set(title="dose at power-off", xlabel="truth, CEM43 min", ylabel="share of the truth", ylim=(0.0, 3.0))
     panels[1, 0].legend()
-    plane = k
-    panels[1, 1].imshow(s.truth[s.off][plane], cmap="inferno")
-    for dose, colour, line in ((s.final_dose, "w", "-"), (s.dose, "c", "-"), (s.forecast, "m", ":")):
-        panels[1, 1].contour(dose[plane], [NECROSIS_MIN], colors=colour, linestyles=line)
-    panels[1, 1].set(title="240 CEM43: at the end (white), at power-off (cyan), forecast (dots)")
-    panels[1, 1].title.set_fontsize(9)
+    panels[1, 1].imshow(s.truth[s.off][k], cmap="gray", vmin=37.0)
+    for dose, colour, line, label in (
+        (s.final_dose, "tab:red", "-", "in the end"),
+        (s.dose, "tab:cyan", "-", "at power-off"),
+        (s.forecast, "yellow", "--", "forecast"),
+        (s.forecast_upper, "tab:green", ":", "its upper bound"),
+    ):
+        panels[1, 1].contour(dose[k], [NECROSIS_MIN], colors=colour, linestyles=line)
+        panels[1, 1].plot([], [], color=colour, linestyle=line, label=label)
+    panels[1, 1].set(title="240 CEM43", xlim=(i - ZOOM, i + ZOOM), ylim=(j + ZOOM, j - ZOOM), xlabel="voxels of 2 mm")
+    panels[1, 1].legend(fontsize=7, loc="lower right")
     figure.savefig(folder / "thermometry_truth.png", dpi=80)
 
 
