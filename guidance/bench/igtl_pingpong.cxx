@@ -1,6 +1,8 @@
 // Ping-pong with the C++ OpenIGTLink library, for `guidance bench link`.
 //   igtl_pingpong echo PORT      sends every message back, CRC checked and computed
 //   igtl_pingpong ping PORT      reads "KIND COUNT" lines, writes the COUNT round trips in ns on one line
+//   igtl_pingpong source PORT    reads "KIND MILLISECONDS" lines, sends as fast as it may for so long, then a STRING
+//   igtl_pingpong sink PORT      reads the same lines, counts until a STRING comes, writes "COUNT NS", first to last
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -10,6 +12,7 @@
 #include "igtlClientSocket.h"
 #include "igtlImageMessage.h"
 #include "igtlServerSocket.h"
+#include "igtlStringMessage.h"
 #include "igtlTransformMessage.h"
 
 static bool receive(igtl::Socket* socket, igtl::MessageBase* message, igtl::MessageHeader* header) {
@@ -27,6 +30,8 @@ static bool receiveAny(igtl::Socket* socket, igtl::MessageBase::Pointer& message
   header->Unpack();
   if (strcmp(header->GetDeviceType(), "IMAGE") == 0)
     message = igtl::ImageMessage::New().GetPointer();
+  else if (strcmp(header->GetDeviceType(), "STRING") == 0)
+    message = igtl::StringMessage::New().GetPointer();
   else
     message = igtl::TransformMessage::New().GetPointer();
   return receive(socket, message, header);
@@ -89,7 +94,50 @@ static int ping(int port) {
   return 0;
 }
 
+typedef std::chrono::steady_clock Clock;
+
+static int source(int port) {
+  igtl::ClientSocket::Pointer socket = igtl::ClientSocket::New();
+  if (socket->ConnectToServer("127.0.0.1", port) != 0) return 1;
+  char kind[32];
+  int milliseconds;
+  while (scanf("%31s %d", kind, &milliseconds) == 2) {
+    igtl::MessageBase::Pointer message;
+    auto until = Clock::now() + std::chrono::milliseconds(milliseconds);
+    do {
+      message = sample(kind);  // a new one each time: a packed one cannot be packed again
+      send(socket, message);
+    } while (Clock::now() < until);
+    igtl::StringMessage::Pointer end = igtl::StringMessage::New();
+    end->SetString("end");
+    send(socket, end);
+  }
+  return 0;
+}
+
+static int sink(int port) {
+  igtl::ServerSocket::Pointer server = igtl::ServerSocket::New();
+  if (server->CreateServer(port) < 0) return 1;
+  igtl::ClientSocket::Pointer socket = server->WaitForConnection(60000);
+  char kind[32];
+  int milliseconds;
+  while (socket.IsNotNull() && scanf("%31s %d", kind, &milliseconds) == 2) {
+    long long count = 0;
+    Clock::time_point first, last;
+    igtl::MessageBase::Pointer message;
+    while (receiveAny(socket, message) && strcmp(message->GetDeviceType(), "STRING") != 0) {
+      last = Clock::now();
+      if (count++ == 0) first = last;
+    }
+    printf("%lld %lld\n", count, (long long)std::chrono::duration_cast<std::chrono::nanoseconds>(last - first).count());
+    fflush(stdout);
+  }
+  return 0;
+}
+
 int main(int argc, char** argv) {
   if (argc != 3) return 3;
+  if (strcmp(argv[1], "source") == 0) return source(atoi(argv[2]));
+  if (strcmp(argv[1], "sink") == 0) return sink(atoi(argv[2]));
   return strcmp(argv[1], "echo") == 0 ? echo(atoi(argv[2])) : ping(atoi(argv[2]));
 }

@@ -1,13 +1,17 @@
-"""OpenIGTLink round trips on loopback: our link beside the C++ library, pyigtl and a socket without protocol.
+"""OpenIGTLink on loopback, round trips and streams: our link beside the C++ library, pyigtl and a plain socket.
 
-Every end is its own process. The peers take turns within one run, so that what else the machine
-does falls on all of them; the medians of all trips are compared. The C++ program is compiled from
-the text beside this module where a compiler and libopenigtlink-dev are there, else its rows are left out.
+Every end is its own process. The peers take turns within one run, so that what else the machine does falls on all of
+them. Where the memory of a process happens to lie moves small messages by a tenth, so every end is started several
+times and the median of its starts' medians is compared. The C++ program is compiled from the text beside this module
+where a compiler and libopenigtlink-dev are there, else its rows are left out.
+
+A stream is sent as fast as the sender may, and what arrives is counted; its rows give the time of one message.
 """
 
 import contextlib
 import importlib.util
 import os
+import select
 import shutil
 import socket
 import statistics
@@ -21,6 +25,8 @@ from typing import Any
 KINDS = {"transform": "TRANSFORM", "image": "IMAGE 512x512 u8", "volume": "IMAGE 256x256x5 f32"}
 TRIPS = {"transform": 400, "image": 60, "volume": 20}
 PYIGTL_TRIPS = 5  # 20 ms each
+BYTES = {"image": 512 * 512, "volume": 256 * 256 * 5 * 4}
+PEERS = {"raw": "raw socket"}
 OURS = {"codec": "codec", "link": "link with translation and queues"}
 # ours / peer, by peer and kind: what must be reached. The codec does what the C++ library does; the
 # link's rows show beside it what translation, queues and counters at both ends cost.
@@ -30,28 +36,30 @@ LIMITS: dict[tuple[str, str], float] = {
     ("C++", "volume"): 0.06,
     **{("pyigtl", kind): 1.0 for kind in KINDS},
 }
+STREAM_MS = 400
+PATIENCE_S = 60.0  # for an answer of an end: only a hang takes so long
 PLACES = ("unpinned", "pinned")  # pinned: the echo on one core and the ping on another, where there are two
 _SOURCE = Path(__file__).with_name("igtl_pingpong.cxx")
 
 
+Key = tuple[str, str, str]  # end, place, kind
+
+
 def rows(quick: bool) -> list[dict[str, Any]]:
-    """Median round trip of each size beside each peer that is installed; one row a size and peer."""
+    """Round trips, then streams, of each size beside each peer that is installed; one row a size and peer."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = _compile(Path(folder))
+        return [*_trip_rows(program, quick), *_stream_rows(program, quick)]
+
+
+def _trip_rows(program: Path | None, quick: bool) -> list[dict[str, Any]]:
     places = PLACES[: min(len(os.sched_getaffinity(0)), 2)]
-    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        commands = _commands(Path(folder))
-        ends = {
-            (name, place): stack.enter_context(_pair(command, pinned=place == "pinned"))
-            for name, command in commands.items()
-            for place in places
-        }
-        trips: dict[tuple[str, str, str], list[int]] = {(*end, kind): [] for end in ends for kind in KINDS}
-        for turn in range(3 if quick else 12):
-            for kind, count in TRIPS.items():
-                for (name, place), end in ends.items():
-                    found = _ask(end, kind, PYIGTL_TRIPS if name == "pyigtl" else count)
-                    if turn:  # the first turn warms up
-                        trips[name, place, kind] += found
-    medians = {key: statistics.median(found) / 1e6 for key, found in trips.items()}
+    commands = _commands("link_peers", ("link", "codec", "raw"), program)
+    starts: dict[Key, list[float]] = {}
+    for _ in range(3 if quick else 5):
+        for key, trips in _one_start(commands, places, 3 if quick else 6).items():
+            starts.setdefault(key, []).append(statistics.median(trips) / 1e6)
+    medians = {key: statistics.median(found) for key, found in starts.items()}
     return [
         _row(kind, ours, name, place, medians)
         for kind in KINDS
@@ -60,6 +68,58 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         for name in commands
         if name not in OURS
     ]
+
+
+def _one_start(commands: dict[str, list[str]], places: tuple[str, ...], turns: int) -> dict[Key, list[int]]:
+    """Start every end in every place and let them take turns; round trips in ns."""
+    with contextlib.ExitStack() as stack:
+        ends = {
+            (name, place): stack.enter_context(_pair(command, ("echo", "ping"), pinned=place == "pinned"))[1]
+            for name, command in commands.items()
+            for place in places
+        }
+        trips: dict[Key, list[int]] = {(*end, kind): [] for end in ends for kind in KINDS}
+        for turn in range(turns):
+            for kind, count in TRIPS.items():
+                for (name, place), ping in ends.items():
+                    _tell(ping, kind, PYIGTL_TRIPS if name == "pyigtl" else count)
+                    found = _answer(ping)
+                    if turn:  # the first turn warms up
+                        trips[name, place, kind] += found
+    return trips
+
+
+def _stream_rows(program: Path | None, quick: bool) -> list[dict[str, Any]]:
+    commands = _commands("link_streams", ("link", "raw"), program)
+    took: dict[tuple[str, str], list[float]] = {}
+    with contextlib.ExitStack() as stack:
+        ends = {
+            name: stack.enter_context(_pair(command, ("sink", "source"), pinned=False))
+            for name, command in commands.items()
+        }
+        for turn in range(3 if quick else 6):
+            for kind in KINDS:
+                for name, (sink, source) in ends.items():
+                    for end in (sink, source):
+                        _tell(end, kind, STREAM_MS)
+                    count, ns = _answer(sink)
+                    if turn and count > 1:
+                        took.setdefault((name, kind), []).append(ns / 1e6 / (count - 1))
+    ms = {key: statistics.median(found) for key, found in took.items()}
+    return [_stream_row(kind, name, ms) for kind in KINDS for name in commands if name != "link" and (name, kind) in ms]
+
+
+def _stream_row(kind: str, peer: str, ms: dict[tuple[str, str], float]) -> dict[str, Any]:
+    ours_ms, peer_ms = ms["link", kind], ms[peer, kind]
+    rates = [
+        f"{1e3 / each:,.0f}/s" + (f" ({BYTES[kind] / each / 1e3:,.0f} MB/s)" if kind in BYTES else "")
+        for each in (ours_ms, peer_ms)
+    ]
+    return {
+        "name": "stream, one message, link with translation and queues",
+        "size": f"{KINDS[kind]}: ours {rates[0]}, peer {rates[1]}",
+        "ours_ms": ours_ms, "peer": peer, "peer_ms": peer_ms, "ratio": ours_ms / peer_ms, "limit": None, "ok": None,
+    }  # fmt: skip
 
 
 def _row(kind: str, ours: str, peer: str, place: str, medians: dict[tuple[str, str, str], float]) -> dict[str, Any]:
@@ -77,13 +137,12 @@ def _row(kind: str, ours: str, peer: str, place: str, medians: dict[tuple[str, s
     }
 
 
-def _commands(folder: Path) -> dict[str, list[str]]:
+def _commands(module: str, ends: tuple[str, ...], program: Path | None) -> dict[str, list[str]]:
     """The program of each peer, to be given a role and a port."""
-    python = [sys.executable, "-m", "guidance.bench.link_peers"]
-    commands = {"codec": [*python, "codec"], "link": [*python, "link"], "raw socket": [*python, "raw"]}
+    python = [sys.executable, "-m", f"guidance.bench.{module}"]
+    commands = {PEERS.get(end, end): [*python, end] for end in ends}
     if importlib.util.find_spec("pyigtl") is not None:
         commands["pyigtl"] = [*python, "pyigtl"]
-    program = _compile(folder)
     if program is not None:
         commands["C++"] = [str(program)]
     return commands
@@ -101,26 +160,25 @@ def _compile(folder: Path) -> Path | None:
 
 
 @contextlib.contextmanager
-def _pair(command: list[str], pinned: bool) -> Iterator[subprocess.Popen[str]]:
-    """An echo and a ping connected to each other, pinned to two cores or left alone; the ping is what is asked."""
+def _pair(command: list[str], roles: tuple[str, str], pinned: bool) -> Iterator[list[subprocess.Popen[str]]]:
+    """Two ends connected to each other, pinned to two cores or left alone; the first of `roles` listens."""
     cores = sorted(os.sched_getaffinity(0))[:2]
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     with contextlib.ExitStack() as stack:
         quiet = subprocess.DEVNULL
-        echo = subprocess.Popen([*command, "echo", port], stdout=quiet, stderr=quiet)
-        stack.callback(_end, echo)
-        if pinned:
-            os.sched_setaffinity(echo.pid, cores[:1])
-        _wait_for(int(port))
-        ping = subprocess.Popen(
-            [*command, "ping", port], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True
-        )
-        stack.callback(_end, ping)
-        if pinned:
-            os.sched_setaffinity(ping.pid, cores[1:])
-        yield ping
+        ends: list[subprocess.Popen[str]] = []
+        for role, core in zip(roles, (cores[:1], cores[1:]), strict=True):
+            words = [*command, role, port]
+            end = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=quiet, text=True)
+            stack.callback(_end, end)
+            ends.append(end)
+            if pinned:
+                os.sched_setaffinity(end.pid, core)
+            if len(ends) == 1:
+                _wait_for(int(port))
+        yield ends
 
 
 def _wait_for(port: int) -> None:
@@ -143,9 +201,15 @@ def _end(process: "subprocess.Popen[Any]") -> None:
                 stream.close()
 
 
-def _ask(end: subprocess.Popen[str], kind: str, count: int) -> list[int]:
+def _tell(end: subprocess.Popen[str], kind: str, count: int) -> None:
     assert end.stdin is not None
-    assert end.stdout is not None
     end.stdin.write(f"{kind} {count}\n")
     end.stdin.flush()
-    return [int(trip) for trip in end.stdout.readline().split()]
+
+
+def _answer(end: subprocess.Popen[str]) -> list[int]:
+    """The numbers on the next line of an end; TimeoutError where none comes."""
+    assert end.stdout is not None
+    if not select.select([end.stdout], [], [], PATIENCE_S)[0]:
+        raise TimeoutError(f"{end.args!r} does not answer")
+    return [int(number) for number in end.stdout.readline().split()]

@@ -1,7 +1,7 @@
 """The Python ends of `guidance bench link`: an echo and a ping each of our link, our codec, a raw socket and pyigtl.
 
 `python -m guidance.bench.link_peers link|codec|raw|pyigtl echo|ping PORT`; ping reads "KIND COUNT" lines and
-writes the COUNT round trips in ns on one line, as the C++ program does.
+writes the COUNT round trips in ns on one line, as the C++ program does. The ends of a stream stand in link_streams.
 """
 
 import asyncio
