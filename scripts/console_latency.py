@@ -20,7 +20,7 @@ from websockets.sync.client import connect
 
 from tests.browser.conftest import ARGS, WIDE, Stage, live
 
-WARM_S = 12.0
+WARM_S = 9.0
 SAMPLE_S = 5.0
 SETTLED = 0.3  # of the run, after which memory is compared: pools and histories have filled
 FRAMES = ("Ultrasound", "volume")

@@ -151,8 +151,19 @@ def main() -> None:
     session = Session(procedure, seed)
     print(json.dumps(session.run(seconds)))
     draw(session, target)
-    last = session.rows[-1]
-    print({key: round(value, 3) for key, value in last.items()})
+    last = dict(session.rows[-1])
+    own, true = session.maps["region_dose_min"], session.maps["truth_min"]
+    hot = true >= NECROSIS_MIN
+    if hot.any():
+        ratio = np.log2(own[hot] / true[hot])
+        near = (true > 60.0) & (true < 960.0)
+        last |= {
+            "hot_mean_bias": float(own[hot].mean() / true[hot].mean() - 1.0),
+            "hot_median_log2": float(np.median(ratio)),
+            "near_240_median_log2": float(np.median(np.log2(own[near] / true[near]))),
+            "near_240_sd_log2": float(np.std(np.log2(own[near] / true[near]))),
+        }  # fmt: skip
+    print({key: round(float(value), 3) for key, value in last.items()})
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from guidance.bench import COLUMNS, run_bench
 from guidance.recording.header import machine
 from scripts.console_latency import measure
 
-CONSOLE_S = 45
+CONSOLE_S = 30
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
 HEAD = """# Performance
 

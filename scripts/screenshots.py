@@ -60,7 +60,7 @@ def procedure(browser: Browser, name: str, steps: tuple[str, ...], wait_s: float
 
 
 def priorities(browser: Browser) -> None:
-    """One picture of each alarm priority and state, the drawer, the keys, light, NOT LIVE, in a room that is well."""
+    """One picture of each alarm priority and state, the keys, light, NOT LIVE, in a room that is well."""
     with tempfile.TemporaryDirectory() as folder:
         stage = Stage(Path(folder), "hifu_liver", 200, STAGE_CALM="1")
         try:
@@ -92,7 +92,6 @@ def priorities(browser: Browser) -> None:
             page.locator(".alarm.latched").wait_for()
             save(page, "alarm-latched")
             silence(page, stage)
-            arming(page)
             page.keyboard.press("?")
             page.wait_for_timeout(300)
             save(page, "keys")
@@ -110,28 +109,34 @@ def priorities(browser: Browser) -> None:
             stage.end()
 
 
-def arming(page: Page) -> None:
-    """The drawer of the first step."""
-    for name in ("test tone", "I heard it"):
-        button = page.get_by_role("button", name=name)
-        if button.count():
-            button.click()
-            page.wait_for_timeout(300)
-    arm = page.get_by_role("button", name="ARM...")
-    if arm.count() and arm.is_enabled():
-        arm.click()
-        page.wait_for_timeout(1000)
-    save(page, "arming")
-    page.keyboard.press("Escape")
-    page.wait_for_timeout(300)
+def arming(browser: Browser) -> None:
+    """The drawer of the first step, with the room's own values."""
+    with tempfile.TemporaryDirectory() as folder:
+        stage = Stage(Path(folder), "hifu_liver", 80)
+        try:
+            page = browser.new_page(viewport=SIZE)
+            page.goto(stage.address)
+            live(page)
+            take_control(page)
+            page.wait_for_timeout(9000)
+            silence(page, stage)
+            for name in ("test tone", "I heard it", "ARM..."):
+                page.get_by_role("button", name=name).click()
+                page.wait_for_timeout(400)
+            page.wait_for_timeout(600)
+            save(page, "arming")
+            page.close()
+        finally:
+            stage.end()
 
 
 ALL = {
     "priorities": priorities,
+    "arming": arming,
     "hifu_liver": lambda b: procedure(
         b, "hifu_liver", ("Target", "Plan", "Connections", "Control", "Verify", "Monitor"), 20, large=True
     ),
-    "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 25),
+    "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 22),
     "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 40),
     "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 40),
     "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 20),

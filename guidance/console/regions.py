@@ -30,6 +30,8 @@ class Regions:
         self._structures = sorted(plan.structures, key=lambda s: _DRAWN_LAST.get(s.role, 0)) if plan else []
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
+        self._lines: list[dict[str, Any]] = []  # of the newest live picture
+        self._lines_for: tuple[bytes, tuple[int, ...]] = (b"", ())
         self.numbers: dict[str, dict[str, float]] = {}  # target -> its newest numbers
 
     def names(self) -> list[str]:
@@ -75,11 +77,14 @@ class Regions:
         ras = live.get("ras")
         if ras is None:
             return []
+        if "target" not in live and self._lines_for == (ras.tobytes(), live["pixels"].shape):
+            return self._lines  # the picture is where the last one was
         rows = [
             {"name": structure.name, "role": structure.role, "at": np.round(line, 1).tolist()}
             for structure in self._structures
             for line in structure.contours(ras, live["pixels"].shape)
         ]
+        self._lines, self._lines_for = rows, (ras.tobytes(), live["pixels"].shape)
         return rows if "target" not in live else self._gated(live, rows)
 
     def _gated(self, live: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

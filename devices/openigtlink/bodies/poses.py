@@ -37,7 +37,7 @@ def matrix_of(
 ) -> Matrix:  # fmt: skip
     """(4, 4) of the 12 numbers of its upper rows: a quarter of the time of np.array."""
     matrix = _EYE.copy()
-    _UPPER_ROWS.pack_into(matrix, 0, a, b, c, x, d, e, f, y, g, h, i, z)
+    _UPPER_ROWS.pack_into(matrix, 0, a, b, c, x, d, e, f, y, g, h, i, z)  # type: ignore[arg-type]
     return matrix
 
 

@@ -37,7 +37,8 @@ function Banner({ alarm }) {
       <div class="line1 ${text.length > LONG ? "long" : ""}">
         <span class="text">${text}</span> <span class="since">since ${clock(nsToMs(alarm.first_ns))}</span>
       </div>
-      <div class="line2"><span class="done">${store.state.calling && html`<b>Nobody answered: ${store.state.calling} is called. </b>`}Done: ${alarm.done}${status(alarm) && ` - ${status(alarm)}`}.</span> <b class="do">Do: ${alarm.advice}.</b></div>
+      <div class="line2"><span class="done">Done: ${alarm.done}${status(alarm) || store.state.calling ? "" : "."}</span>
+        ${status(alarm) && html`<span class="what">- ${status(alarm)}.</span> `}${store.state.calling && html`<b class="what">Nobody answered: ${store.state.calling} is called.</b> `}<b class="do">Do: ${alarm.advice}.</b></div>
     </div>
   </div>`;
 }
