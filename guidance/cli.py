@@ -163,6 +163,7 @@ def faults(
     *,
     seeds: int = 300,
     seed: int | None = None,
+    first: int = 0,
     without: str = "",
     json_file: Annotated[Path | None, Parameter(name="--json")] = None,
     hours: float = 0.0,
@@ -173,7 +174,8 @@ def faults(
     Parameters
     ----------
     campaign: A, B or C.
-    seeds: how many cases, from seed 0.
+    seeds: how many cases.
+    first: the seed of the first of them.
     seed: this one case only.
     without: switch one rule off; the campaign then reports what that rule would have seen.
     json_file: write the rows {id, injected, missed, false_stops, worst_ms, bound_ms} to this JSON file.
@@ -187,7 +189,7 @@ def faults(
         result = run_nominal(room, hours, seed or 1)
         out.print_json(json.dumps(result))
     else:
-        result = run_campaign(campaign.upper(), seeds_of(seeds, seed), without, out)
+        result = run_campaign(campaign.upper(), seeds_of(seeds, seed, first), without, out)
     if json_file is not None:
         json_file.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     return 0 if result["ok"] else 1

@@ -51,6 +51,7 @@ def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -
     for seed, words, outcome in CAMPAIGNS[which](seeds, without):
         table.add(outcome)
         wrong = [*map(_words, (row for row in outcome.findings if row.missed)), *_false(outcome)]
+        wrong += [f"{outcome.lied} poses shown as live that were not"] if outcome.lied else []
         if wrong:
             failing.append(seed)
         if wrong and len(failing) <= SHOWN:
@@ -64,9 +65,11 @@ def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -
         "without": without,
         "missed": table.missed,
         "false_stops": table.false_stops,
+        "shown_poses": table.shown,
+        "shown_as_live_wrongly": table.lied,
         "failing_seeds": sorted(failing),
         "rows": sorted(table.rows.values(), key=lambda row: str(row["id"])),
-        "ok": not table.missed and not table.false_stops,
+        "ok": not (table.missed or table.false_stops or table.lied),
     }
 
 
@@ -80,7 +83,9 @@ def _false(outcome: Outcome) -> list[str]:
 
 
 def _show(table: Table, which: str, without: str, out: Console) -> None:
-    title = f"campaign {which}, {table.cases} cases" + (f", without {without}" if without else "")
+    title = f"campaign {which}, {table.cases} cases, {table.shown} poses shown, {table.lied} wrongly as live" + (
+        f", without {without}" if without else ""
+    )
     shown = RichTable(title=title)
     for name in ("id", "injected", "missed", "false_stops", "worst_ms", "bound_ms"):
         shown.add_column(name, justify="left" if name == "id" else "right")
@@ -89,9 +94,9 @@ def _show(table: Table, which: str, without: str, out: Console) -> None:
     out.print(shown)
 
 
-def seeds_of(seeds: int, seed: int | None) -> Iterable[int]:
-    """The one that was asked for, or the first so many."""
-    return range(seeds) if seed is None else (seed,)
+def seeds_of(seeds: int, seed: int | None, first: int = 0) -> Iterable[int]:
+    """The one that was asked for, or so many from `first` on."""
+    return range(first, first + seeds) if seed is None else (seed,)
 
 
 __all__ = ["CAMPAIGNS", "FaultError", "describe", "draw", "run_campaign", "seeds_of"]

@@ -1,13 +1,16 @@
 """Scoring: expectations against what was said on the wire, and the table at the end, a row a hazard."""
 
-from collections.abc import Iterable
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from guidance.errors import SettingsError
 from guidance.faults.oracle import GRACE_NS, MS, ORACLES, Expectation, Limits
-from guidance.faults.trace import Trace
+from guidance.faults.trace import Sample, Trace
 from guidance.safety.rules import RULES, Rule
 from guidance.safety.rules.row import NEVER
 
@@ -32,6 +35,8 @@ class Outcome(msgspec.Struct):
 
     findings: list[Finding]
     false_stops: list[str]  # reasons
+    shown: int = 0  # poses that were shown
+    lied: int = 0  # of them as live though older than their limit and 50 ms, or repeated bit by bit for 250 ms
 
 
 def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int, without: str = "") -> Outcome:
@@ -43,9 +48,41 @@ def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int, with
     expected = [row for oracle in ORACLES for row in oracle(trace, limits, until_ns)]
     expected = [row for row in expected if trace.phase_at(row.since_ns) in row.phases]
     due = [row for row in _first(expected) if since_ns <= row.since_ns and row.since_ns + row.bound_ms * MS <= until_ns]
-    return Outcome(
-        [_check(trace, row, without) for row in due if not row.optional], _false_stops(trace, expected, since_ns)
-    )
+    shown, lied = _shown(trace, limits, since_ns)
+    findings = [_check(trace, row, without) for row in due if not row.optional]
+    return Outcome(findings, _false_stops(trace, expected, since_ns), shown, lied)
+
+
+def _shown(trace: Trace, limits: Limits, since_ns: int) -> tuple[int, int]:
+    """How many poses were shown from `since_ns` on, and how many of them as live that were not."""
+    count = lied = 0
+    for stream, samples in trace.poses.items():
+        lively = [row.at_ns for row in samples if row.usable]
+        dead = list(_repeating(samples, limits["pose_repeats"]))
+        last = trace.limits_ns[stream] + 50 * MS
+        for at, tool, quality in trace.shown:
+            if tool != stream or at < since_ns:
+                continue
+            count += 1
+            newest = bisect_right(lively, at)
+            old = not newest or at - lively[newest - 1] > last
+            lied += quality == "ok" and (old or any(begin < at < end for begin, end in dead))
+    return count, lied
+
+
+def _repeating(samples: list[Sample], limit: float) -> Iterator[tuple[int, int]]:
+    """Times during which the newest pose had been repeated bit by bit for longer than 250 ms and ten samples."""
+    first = count = 0
+    for before, row in pairwise(samples):
+        same = before.usable and row.usable and np.array_equal(before.matrix, row.matrix)
+        if same:
+            first, count = (first or row.at_ns), count + 1
+            continue
+        if count > limit and row.at_ns > first + 250 * MS:
+            yield first + 250 * MS, row.at_ns
+        first = count = 0
+    if count > limit:
+        yield first + 250 * MS, 1 << 62
 
 
 def _first(expected: Iterable[Expectation]) -> list[Expectation]:
@@ -140,11 +177,13 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
         self.missed_rules: dict[str, int] = {}
-        self.cases = 0
+        self.cases = self.shown = self.lied = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count one case."""
         self.cases += 1
+        self.shown += outcome.shown
+        self.lied += outcome.lied
         for finding in outcome.findings:
             row = self._row(finding.rule)
             row["injected"] += 1

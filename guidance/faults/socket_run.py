@@ -1,11 +1,13 @@
 """Campaign B: the live service over sockets, its devices behind proxies that spoil what passes.
 
 The devices are the scenario's own program (`python -m sim campaign`); a seed means one link, one or two faults and
-how long they last. The same oracles as in virtual time read what arrived and what was sent.
+how long they last. The same oracles as in virtual time read what arrived and what was sent. A case that fails while
+the loop itself was kept from running is tried again, and judged as it is the last time.
 """
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,10 @@ QUIET_S = 0.4  # before the fault, so that the oracle knows what was
 AFTER_S = 0.9  # longer than the longest bound
 READY_S = 20.0
 KEPT_NS = 6_000_000_000
+ROOMS = 2  # a room takes a fifth of a core with its proxies, and waits most of its time
+LATE_NS = 25_000_000  # a loop whose ticks came this late was not given the processor: nothing can be timed
+TRIES = 4
+Named = tuple[int, str, Outcome]  # (seed, what it was, outcome)
 STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
 
 
@@ -35,6 +41,7 @@ class SocketRoom:
 
     def __init__(self, seed: int, without: str = "") -> None:
         self._without = without
+        self._began_ns = 0
         self._settings, self._plan, self._limits = load_room(config_file("procedures", ROOM))
         self._simulated = SimulatedRoom(ROOM, seed, {name: "127.0.0.1:0" for name in LINKS})
         self.limits: Limits = {name: limit.value for name, limit in self._limits.items()}
@@ -75,6 +82,12 @@ class SocketRoom:
             await asyncio.sleep(0.05)
         return False
 
+    def latest_tick_ns(self) -> int:
+        """How late a tick of the service came, at most, since the case began."""
+        due = round(self._settings.tick_ms * 1e6)
+        times = [at for at, _ in self._trace.walls if at >= self._began_ns]
+        return max((after - before - due for before, after in pairwise(times)), default=0)
+
     async def run_case(self, seed: int) -> tuple[str, Outcome]:
         """One seed: its words and its outcome."""
         rng = np.random.default_rng([seed, 13])
@@ -91,7 +104,7 @@ class SocketRoom:
         trace = self._trace
         trace.forget(self.session.clock.now_ns() - KEPT_NS)
         await asyncio.sleep(QUIET_S)
-        began_ns = self.session.clock.now_ns()
+        began_ns = self._began_ns = self.session.clock.now_ns()
         for fault, name in rows:
             self.proxies[name].spoil(fault, rng, both_ways)
         await asyncio.sleep(lasts_s)
@@ -101,16 +114,30 @@ class SocketRoom:
         return words, judge_trace(trace, self.limits, began_ns, self.session.clock.now_ns(), self._without)
 
 
-async def _run(seeds: list[int], without: str, out: asyncio.Queue[tuple[int, str, Outcome] | None]) -> None:
-    async with SocketRoom(seeds[0], without) as room:
+async def _work(number: int, seeds: Iterator[int], without: str, out: asyncio.Queue[Named | None]) -> None:
+    async with SocketRoom(number, without) as room:
         for seed in seeds:
-            words, outcome = await room.run_case(seed)
-            await out.put((seed, words, outcome))
+            for number in range(1, TRIES + 1):
+                words, outcome = await room.run_case(seed)
+                late_ns = room.latest_tick_ns()
+                wrong = outcome.false_stops or any(row.missed for row in outcome.findings)
+                if not wrong or late_ns < LATE_NS or number == TRIES:
+                    break
+            told = f", ticks up to {late_ns / 1e6:.0f} ms late, try {number}" if wrong or number > 1 else ""
+            await out.put((seed, words + told, outcome))
+
+
+async def _run(seeds: list[int], without: str, out: asyncio.Queue[Named | None]) -> None:
+    """Some rooms side by side, each with devices and proxies of its own, share the seeds."""
+    waiting = iter(seeds)
+    async with asyncio.TaskGroup() as rooms:
+        for number in range(min(ROOMS, len(seeds))):
+            rooms.create_task(_work(seeds[0] + number, waiting, without, out))
     await out.put(None)
 
 
-def run_socket_cases(seeds: Iterable[int], without: str) -> Iterator[tuple[int, str, Outcome]]:
-    """Every seed over sockets, one after the other, in one live session."""
+def run_socket_cases(seeds: Iterable[int], without: str) -> Iterator[Named]:
+    """Every seed over sockets, in a few live sessions."""
     import uvloop
 
     wanted = list(seeds)
@@ -118,14 +145,14 @@ def run_socket_cases(seeds: Iterable[int], without: str) -> Iterator[tuple[int, 
         queue: Any = asyncio.Queue()
         task = runner.get_loop().create_task(_run(wanted, without, queue))
 
-        async def following() -> tuple[int, str, Outcome] | None:
+        async def following() -> Named | None:
             getting = asyncio.ensure_future(queue.get())
             done, _ = await asyncio.wait((getting, task), return_when=asyncio.FIRST_COMPLETED)
             if getting not in done:
                 getting.cancel()
                 task.result()
                 return None
-            row: tuple[int, str, Outcome] | None = getting.result()
+            row: Named | None = getting.result()
             return row
 
         while (row := runner.run(following())) is not None:

@@ -194,7 +194,7 @@ def _warm(shape: str) -> Make:
             mask[:] = True
 
         def mutate(message: AnyMessage, moment: Moment) -> Spoiled:
-            if not isinstance(message, Image):
+            if not isinstance(message, Image) or message.pixels.shape != mask.shape:  # another fault changed its size
                 return [(0, message)]
             passed_s = (moment.now_ns - moment.since_ns) / SECOND
             rise = degrees * passed_s if shape == "ramp" else degrees

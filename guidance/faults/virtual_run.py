@@ -4,6 +4,7 @@ A base session runs without faults to a phase; every case is a fork of it, so th
 after its fault. The same seed gives the same case.
 """
 
+import gc
 import os
 import traceback
 from collections.abc import Callable, Iterable, Iterator
@@ -159,6 +160,8 @@ def run_cases(cases: Iterable[Case], without: str = "", workers: int = 2) -> Ite
 
 
 def _forked(session: Session, cases: list[Case], workers: int) -> Iterator[tuple[Case, Outcome]]:
+    gc.collect()
+    gc.freeze()  # what a fork does not touch, it does not copy
     running: dict[Connection, tuple[Case, int]] = {}
     waiting = list(reversed(cases))
     while waiting or running:
@@ -185,6 +188,7 @@ def _forked(session: Session, cases: list[Case], workers: int) -> Iterator[tuple
 def _child(out: Connection, work: Callable[[], Outcome]) -> None:
     """Work and leave without the parent's clean-up; a fault is told on stderr and by the missing answer."""
     code = 1
+    gc.disable()
     try:
         out.send_bytes(msgspec.msgpack.encode(work()))
         code = 0

@@ -22,7 +22,7 @@ COVERED = {
     "T1x": "guard hot",
     "T1d": "guard warms",
     "T1u": "no signal in the guard's slices",
-    "T1us": "other size",
+    "T1us": "pixels not finite",
     "T2": "pause of 1.6 periods and more",
     "T2s": "pause of 3 periods and more",
     "T3": "stamps of an hour ago",
