@@ -240,21 +240,12 @@ class Decoder:
             "wire_bytes": HEADER_SIZE + header.body_size,
         }
         if header.version == 1:
-            return self._read_content(header.type_name, body, common)
+            return read_content(header.type_name, body, common, self._allow_lost)
         trailer = read_extended(body, self._limits.metadata_keys, self._limits.metadata_bytes)
         common["header_version"] = 2
         common["message_id"] = trailer.message_id
         common["metadata"] = trailer.metadata
-        return self._read_content(header.type_name, body[EXTENDED.size : trailer.content_end], common)
-
-    def _read_content(self, type_name: str, content: memoryview, common: dict[str, Any]) -> Wire:
-        try:
-            return read_content(type_name, content, common)
-        except NotFiniteError:
-            mended = without_lost(type_name, content) if self._allow_lost else None
-            if mended is None:
-                raise
-            return read_content(type_name, mended[0], common | {"lost": mended[1]})
+        return read_content(header.type_name, body[EXTENDED.size : trailer.content_end], common, self._allow_lost)
 
 
 def _aligned(size: int, version: int) -> memoryview:
@@ -265,8 +256,18 @@ def _aligned(size: int, version: int) -> memoryview:
     return memory[shift : shift + size].data
 
 
-def read_content(type_name: str, content: memoryview, common: dict[str, Any]) -> Wire:
-    """The message of a content; `common` are the fields that every message has."""
+def read_content(type_name: str, content: memoryview, common: dict[str, Any], allow_lost: bool = False) -> Wire:
+    """The message of a content; `common` are the fields that every message has. `allow_lost` as in `Decoder`."""
+    try:
+        return _read_finite(type_name, content, common)
+    except NotFiniteError:
+        mended = without_lost(type_name, content) if allow_lost else None
+        if mended is None:
+            raise
+        return _read_finite(type_name, mended[0], common | {"lost": mended[1]})
+
+
+def _read_finite(type_name: str, content: memoryview, common: dict[str, Any]) -> Wire:
     body = BODIES.get(type_name)
     if body is None:
         return Opaque.unpack(content, common, type_name)

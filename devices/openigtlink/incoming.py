@@ -16,8 +16,9 @@
 | any other type | Unknown |
 
 A pose without numbers (NaN, infinite: what some trackers send of a tool that is out of view) is a Pose of
-quality MISSING whose matrix is the identity. To close the peer would take its other tools away as well, in
-a loop of reconnections; to leave the message out would hide the loss until the pose is stale.
+quality MISSING whose matrix is the identity, also among the children of a BIND. To close the peer would take
+its other tools away as well, in a loop of reconnections; to leave the message out would hide the loss until
+the pose is stale.
 """
 
 from collections.abc import Callable
@@ -337,7 +338,8 @@ def _bind(wire: b.Bind, tags: Tags, now: int, naming: Naming) -> list[AnyMessage
         if child.type_name == "BIND":
             raise RemoteProtocolError("a BIND within a BIND is not accepted")
         common = {"device_name": child.name or wire.device_name, "timestamp": wire.timestamp}
-        found += to_domain(read_content(child.type_name, memoryview(child.body), common), now, naming)
+        content = read_content(child.type_name, memoryview(child.body), common, allow_lost=True)
+        found += to_domain(content, now, naming)
     return found
 
 

@@ -20,13 +20,13 @@ from devices.errors import DeviceError, LocalProtocolError, RemoteProtocolError
 from devices.messages import Acknowledgement, AnyMessage, Command, GuidedPose, Image, Metrics, Overlay, Pose
 from devices.packing import Buffer
 from devices.zeromq.commands import Executor, Issuer
-from devices.zeromq.framing import Header, from_parts, kind_of, room_prefix, to_parts, topic_of
+from devices.zeromq.framing import MAX_PARTS, Header, from_parts, kind_of, room_prefix, to_parts, topic_of
 from devices.zeromq.keys import GateKeeper
 from devices.zeromq.settings import ZeroMQSettings
-from devices.zeromq.sockets import ROLES, SMALL_PART_BYTES, Context, Reader, Socket, Watch, open_socket, readable
+from devices.zeromq.sockets import ROLES, SMALL_PART_BYTES, Context, Reader, Socket, Watch, join, make_socket, readable
 
 MORE, LAST = int(zmq.NOBLOCK | zmq.SNDMORE), int(zmq.NOBLOCK)
-READ_AT_ONCE = 64  # messages per turn of the loop
+PARTS_AT_ONCE = 192  # per turn of the loop: 64 messages with an image each
 STREAMS = 4096  # topics whose numbering is remembered
 NO_COPY_BYTES = 64 * 1024  # smaller parts are cheaper to copy
 IMAGES = (Image, Overlay)
@@ -65,6 +65,7 @@ class ZeroMQLink:
         self._readers: dict[str, Reader] = {}
         self._watches: list[Watch] = []
         self._keeper: GateKeeper | None = None
+        self._overlong: set[str] = set()  # sockets in the middle of a message of too many parts
         self._timer: asyncio.TimerHandle | None = None
         self.addresses: dict[str, str] = {}  # socket name -> endpoint with its real port
         self.counters: Counter[str] = Counter()
@@ -94,10 +95,12 @@ class ZeroMQLink:
 
     def _open(self, role: str, name: str, endpoint: str) -> None:
         assert self._context is not None
-        socket = open_socket(self._context, ROLES[role], endpoint, self._settings)
-        self._sockets[name] = socket
+        socket = self._sockets[name] = make_socket(self._context, ROLES[role], endpoint, self._settings)
+        watch = Watch(socket, f"{role} {endpoint}", self._on_change)
+        self._watches.append(watch)
+        join(socket, ROLES[role], endpoint)
         self.addresses[name] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
-        self._watches.append(Watch(socket, f"{role} {self.addresses[name]}", self._on_change))
+        watch.label = f"{role} {self.addresses[name]}"
         if role in ("listen", "subscribe"):
             socket.subscribe(room_prefix(self._settings.room))
             self._readers[name] = Reader(socket, lambda: self._read_messages(name, socket))
@@ -232,7 +235,7 @@ class ZeroMQLink:
 
     def _read_messages(self, name: str, socket: Socket) -> None:
         waiting: dict[str, tuple[int, list[Buffer]]] = {}  # latest-only topic -> skipped before it, newest
-        for parts in self._receive(socket):
+        for parts in self._receive(name, socket):
             topic = bytes(parts[0][:1024]).decode(errors="replace")
             if topic.removeprefix(room_prefix(self._settings.room)).partition("/")[0] in self._settings.latest:
                 skipped, _ = waiting.pop(topic, (-1, []))
@@ -253,13 +256,13 @@ class ZeroMQLink:
             self._deliver(header.message, sum(map(len, parts)))
 
     def _read_answers(self, name: str, socket: Socket) -> None:
-        for parts in self._receive(socket):
+        for parts in self._receive(name, socket):
             header = self._decode(name, parts, _is_answer)
             if header is not None and isinstance(header.message, Acknowledgement) and self._issuer.hear(header.message):
                 self._deliver(header.message, sum(map(len, parts)))
 
     def _read_commands(self, name: str, socket: Socket) -> None:
-        for route, *parts in self._receive(socket):
+        for route, *parts in self._receive(name, socket):
             header = self._decode(name, parts, _is_command)
             if header is None or not isinstance(header.message, Command):
                 continue
@@ -269,14 +272,32 @@ class ZeroMQLink:
             if new:
                 self._deliver(header.message, sum(map(len, parts)))
 
-    def _receive(self, socket: Socket) -> Iterator[list[Buffer]]:
-        """Up to `READ_AT_ONCE` multipart messages; the rest comes in the next turn of the loop."""
-        for _ in range(READ_AT_ONCE):
+    def _receive(self, name: str, socket: Socket) -> Iterator[list[Buffer]]:
+        """Multipart messages of up to `PARTS_AT_ONCE` parts together; the rest comes in the next turn of the loop.
+
+        A message of too many parts is given up at the first of them: what follows is read over and never kept.
+        """
+        parts: list[Buffer] = []
+        budget = PARTS_AT_ONCE
+        while budget > 0 or parts:
             try:
-                frames = socket.recv_multipart(zmq.NOBLOCK, copy=False)
+                frame = socket.recv(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
-            yield [frame.bytes if index < 2 else frame.buffer for index, frame in enumerate(frames)]
+            budget -= 1
+            if name in self._overlong:
+                if not frame.more:
+                    self._overlong.discard(name)
+                continue
+            parts.append(frame.bytes if len(parts) < 2 else frame.buffer)
+            if len(parts) > MAX_PARTS + 1:  # a route may stand before them
+                self._reject(name, f"more than {MAX_PARTS} parts")
+                parts = []
+                if frame.more:
+                    self._overlong.add(name)
+            elif not frame.more:
+                yield parts
+                parts = []
 
     def _decode(self, name: str, parts: list[Buffer], fits: Callable[[AnyMessage], bool]) -> Header | None:
         try:
@@ -287,8 +308,7 @@ class ZeroMQLink:
             if not fits(header.message):
                 raise RemoteProtocolError(f"a {kind_of(header.message)} does not belong on {name}")
         except RemoteProtocolError as fault:
-            self._lose(name, 1, str(fault), "rejected")
-            self._stream("in", name).rejected += 1
+            self._reject(name, str(fault))
             return None
         return header
 
@@ -312,6 +332,10 @@ class ZeroMQLink:
         stream.arrived(size, now_ns, message.device_time_ns)
         stream.unusable += isinstance(message, WITH_QUALITY) and not message.quality.usable
         self._on_message(message)
+
+    def _reject(self, name: str, reason: str) -> None:
+        self._lose(name, 1, reason, "rejected")
+        self._stream("in", name).rejected += 1
 
     def _lose(self, stream: str, count: int, reason: str, counter: str) -> None:
         self.counters[counter] += count

@@ -50,19 +50,26 @@ ROLES = {
 }
 
 
-def open_socket(context: Context, role: Role, endpoint: str, settings: ZeroMQSettings) -> Socket:
-    """A bound or connecting socket. LocalProtocolError for missing keys, LinkError where binding fails."""
+def make_socket(context: Context, role: Role, endpoint: str, settings: ZeroMQSettings) -> Socket:
+    """A socket that is to be joined to `endpoint`. LocalProtocolError for missing keys, LinkError for bad options."""
     check_endpoint(endpoint, settings.curve, binds=role.binds)
     options = {**_limits(role, endpoint, settings), **_keys(role, settings)}
     socket = context.socket(role.kind)
     try:
         for option, value in options.items():
             socket.setsockopt(option, value)
-        (socket.bind if role.binds else socket.connect)(endpoint)
     except zmq.ZMQError as fault:
         socket.close()
-        raise LinkError(f"cannot {'bind' if role.binds else 'connect'} {role.name} {endpoint}: {fault}") from fault
+        raise LinkError(f"cannot set up {role.name} {endpoint}: {fault}") from fault
     return socket
+
+
+def join(socket: Socket, role: Role, endpoint: str) -> None:
+    """Bind or connect, once the socket is watched: a peer may be there at once. LinkError where binding fails."""
+    try:
+        (socket.bind if role.binds else socket.connect)(endpoint)
+    except zmq.ZMQError as fault:
+        raise LinkError(f"cannot {'bind' if role.binds else 'connect'} {role.name} {endpoint}: {fault}") from fault
 
 
 def _limits(role: Role, endpoint: str, settings: ZeroMQSettings) -> dict[int, int | bytes]:
@@ -143,10 +150,10 @@ class Reader:
 
 
 class Watch:
-    """Tells when peers of one socket come and go, from libzmq's socket monitor."""
+    """Tells when peers of one socket come and go, from libzmq's socket monitor. Make it before the socket is joined."""
 
     def __init__(self, socket: Socket, label: str, on_change: Callable[[bool, str, str], None]) -> None:
-        self._watched, self._label, self._on_change = socket, label, on_change
+        self._watched, self.label, self._on_change = socket, label, on_change
         self._monitor = socket.get_monitor_socket(WATCHED)
         self._failed = 0
         self._reader = Reader(self._monitor, self._read)
@@ -161,21 +168,21 @@ class Watch:
     def _tell(self, event: zmq.Event, value: int) -> None:
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:
             self.peers += 1
-            self._on_change(True, self._label, f"{self.peers} connected")
+            self._on_change(True, self.label, f"{self.peers} connected")
         elif event in FAILURES:
             self._failed += 1  # its DISCONNECTED follows
             detail = f" ({os.strerror(value)})" if event == zmq.Event.HANDSHAKE_FAILED_NO_DETAIL else ""
-            self._on_change(False, self._label, FAILURES[event] + detail)
+            self._on_change(False, self.label, FAILURES[event] + detail)
         elif self._failed:
             self._failed -= 1
         else:
             self.peers -= 1
-            self._on_change(False, self._label, f"a peer left, {self.peers} connected")
+            self._on_change(False, self.label, f"a peer left, {self.peers} connected")
 
     @property
     def described(self) -> str:
         """The socket and how many peers it has, in words."""
-        return f"{self._label}: {self.peers} connected"
+        return f"{self.label}: {self.peers} connected"
 
     def close(self) -> None:
         """Stop watching."""

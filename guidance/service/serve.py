@@ -9,19 +9,29 @@ from guidance.errors import SettingsError
 from guidance.load import config_file, load_room
 from guidance.service.room import Room
 from guidance.service.session import Session, on_signals
-from guidance.settings import RoomSettings
+from guidance.settings import Link, RoomSettings
 
 ServeConsole = Callable[[Room], AbstractAsyncContextManager[str]]
 
 
 def with_addresses(settings: RoomSettings, addresses: Mapping[str, str]) -> RoomSettings:
-    """The settings with other addresses for some links; SettingsError names unknown links."""
+    """The settings with other addresses for some links; SettingsError names unknown links.
+
+    A ZeroMQ link that is moved publishes its images beside it, on a free port.
+    """
     known = {row.id for row in settings.links}
     unknown = [f"links: there is no link {name!r} (have {sorted(known)})" for name in addresses if name not in known]
     if unknown:
         raise SettingsError("addresses", unknown)
-    links = tuple(row.model_copy(update={"address": addresses.get(row.id, row.address)}) for row in settings.links)
+    links = tuple(_moved(row, addresses[row.id]) if row.id in addresses else row for row in settings.links)
     return settings.model_copy(update={"links": links})
+
+
+def _moved(row: Link, address: str) -> Link:
+    options = dict(row.options)
+    if "images" in options:
+        options["images"] = f"{address.rpartition(':')[0]}:0"
+    return row.model_copy(update={"address": address, "options": options})
 
 
 async def serve(

@@ -63,10 +63,10 @@ async def line_with(process: asyncio.subprocess.Process, *wanted: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def cpp_tracker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def cpp_tracker(tmp_path_factory: pytest.TempPathFactory, skip: Callable[[str], None]) -> Path:
     """The C++ example, compiled where that is possible."""
     if shutil.which("cmake") is None or shutil.which("c++") is None or not Path("/usr/include/openigtlink").is_dir():
-        pytest.skip("no cmake, compiler or libopenigtlink-dev (scripts/install-peers.sh)")
+        skip("no cmake, compiler or libopenigtlink-dev (scripts/install-peers.sh)")
     build = tmp_path_factory.mktemp("cpp")
     for command in (["-S", EXAMPLES / "cpp_tracker", "-B", build], ["--build", build]):
         done = subprocess.run(["cmake", *map(str, command)], capture_output=True, text=True, check=False)

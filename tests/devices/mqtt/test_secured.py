@@ -17,11 +17,11 @@ EXAMPLE = Path(__file__).resolve().parents[3] / "config" / "sites" / "secured"
 
 
 @pytest.fixture(scope="module")
-def site(mosquitto, tmp_path_factory):
+def site(mosquitto, tmp_path_factory, skip):
     """A broker started from a copy of the example: (folder, port)."""
     tools = ("openssl", "mosquitto_passwd")
     if missing := [tool for tool in tools if shutil.which(tool) is None]:
-        pytest.skip(f"not installed: {missing}")
+        skip(f"not installed: {missing}")
     folder = tmp_path_factory.mktemp("secured") / "site"
     shutil.copytree(EXAMPLE, folder)
     subprocess.run(["sh", folder / "make-keys.sh", "127.0.0.1"], check=True, capture_output=True)

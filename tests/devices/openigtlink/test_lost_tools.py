@@ -120,3 +120,15 @@ def test_the_short_way_of_a_pose_says_the_same_as_the_long_one(pose: Any) -> Non
                 way(pose(**fault))
             kinds.append(caught.type)
         assert kinds[0] is kinds[1], fault
+
+
+def test_a_lost_tool_in_a_bind_leaves_its_neighbours_alone() -> None:
+    children = (
+        b.Child("TRANSFORM", "StylusToTracker", struct.pack(">12f", *[NAN] * 12)),
+        b.Child("TRANSFORM", "ProbeToTracker", struct.pack(">12f", *IDENTITY)),
+    )
+    data = b"".join(bytes(part) for part in encode(b.Bind(device_name="all", children=children)))
+    (wire,) = Decoder(allow_lost=True).feed(data)
+    stylus, probe = to_domain(wire, 7, Naming())
+    assert (stylus.name, stylus.quality) == ("StylusToTracker", Quality.MISSING)  # type: ignore[union-attr]
+    assert (probe.name, probe.quality) == ("ProbeToTracker", Quality.OK)  # type: ignore[union-attr]

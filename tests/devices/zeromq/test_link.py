@@ -235,6 +235,36 @@ async def test_hostile_parts_are_counted_and_the_next_good_one_passes(start_link
         context.destroy(linger=0)
 
 
+async def test_a_message_of_very_many_parts_is_given_up_early_and_holds_up_nobody(start_link, wait_until):
+    service = await start_link(listen=FREE)
+    context = zmq.Context()
+    turns = 0
+
+    async def turn():
+        nonlocal turns
+        while not service.messages:
+            turns += 1
+            await asyncio.sleep(0)
+
+    try:
+        device = context.socket(zmq.PUB)
+        device.connect(service.link.address)
+        await wait_until(lambda: service.changes, "connected")
+        await asyncio.sleep(0.1)
+        good = to_parts(topic_of("or-1", pose(0)), "dev", 0, pose(0))
+        before = psutil.Process().memory_info().rss
+        device.send_multipart([good[0], *[b"x"] * 50_000])
+        device.send_multipart(good)
+        async with asyncio.timeout(10):
+            await turn()
+        assert turns > 50_000 // 192, "read over in many turns of the loop, with room for others between them"
+        assert service.link.counters["rejected"] == 1
+        assert [reason for _, _, reason in service.losses] == ["more than 10 parts"]
+        assert (psutil.Process().memory_info().rss - before) / 2**20 < 32
+    finally:
+        context.destroy(linger=0)
+
+
 async def test_a_publisher_may_restart_on_its_port(start_link, wait_until):
     first = await start_link(publish=FREE)
     address = first.link.address
