@@ -47,9 +47,10 @@ def procedure(browser: Browser, name: str, steps: tuple[str, ...], wait_s: float
             page.goto(stage.plain_address)
             live(page)
             page.wait_for_timeout(wait_s * 1e3)
-            for step in steps:
+            for number, step in enumerate(steps):
                 show(page, step)
-                save(page, f"{name}-{step.lower()}")
+                if step not in steps[:number]:
+                    save(page, f"{name}-{step.lower()}")
             if large:
                 page.set_viewport_size({"width": 3840, "height": 2160})
                 page.wait_for_timeout(2500)
@@ -134,7 +135,7 @@ ALL = {
     "priorities": priorities,
     "arming": arming,
     "hifu_liver": lambda b: procedure(
-        b, "hifu_liver", ("Target", "Plan", "Connections", "Control", "Verify", "Monitor"), 20, large=True
+        b, "hifu_liver", ("Monitor", "Control", "Target", "Verify", "Plan", "Connections", "Monitor"), 14, large=True
     ),
     "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 22),
     "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 40),

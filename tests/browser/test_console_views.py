@@ -230,7 +230,11 @@ def test_large_screens_have_three_columns_and_an_open_list(stage: Stage, open_pa
     shares = [round(100 * box["width"] / 2560) for box in widths if box]
     assert shares == [50, 28, 22]
     until(page, STORE % "store.history.length > 3", 20)
-    assert page.locator(".graph").count() >= 6
+    for part in ("aside .numbers", "aside .status", "aside .streams", "main > .alarm-list"):
+        beyond = page.evaluate("(p) => ((e) => e.scrollWidth - e.clientWidth)(document.querySelector(p))", part)
+        assert beyond <= 1, f"{part} is {beyond} px wider than its column"
+    heights = [box["height"] for box in (row.bounding_box() for row in page.locator(".graph .plot").all()) if box]
+    assert len(heights) == 2 and min(heights) > 100, heights
     assert page.locator("main > .alarm-list").get_attribute("role") == "region"
 
 

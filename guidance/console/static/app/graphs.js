@@ -51,7 +51,6 @@ export function nextGraph() {
 
 export function Graphs() {
   const kinds = graphKinds();
-  if (store.wide) return html`<div class="graphs">${kinds.map((kind) => html`<${Graph} key=${kind} kind=${kind} />`)}</div>`;
   const lower = kinds.includes(store.lower) && store.lower !== kinds[0] ? store.lower : kinds[1];
   return html`<div class="graphs"><${Graph} key=${kinds[0]} kind=${kinds[0]} />
     <button class="flip" onClick=${nextGraph} aria-label=${`next graph, now ${KINDS[lower].title}`}><${Graph} key=${lower} kind=${lower} more="[G] next" /></button></div>`;

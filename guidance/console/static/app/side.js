@@ -59,7 +59,7 @@ export function Side() {
   const rows = all.filter((n) => !n.id.endsWith(".mean_c") && (!store.welcome.thermometry || (!n.id.includes("_mm") && n.unit !== "deg" && !n.name.startsWith("dose max"))));
   return html`<aside aria-label="values">
     <${Status} />
-    <${Numbers} rows=${rows.slice(0, store.wide ? 12 : 6)} />
+    <${Numbers} rows=${rows.slice(0, 6)} />
     <${Graphs} />
     <${Streams} />
   </aside>`;
