@@ -48,7 +48,7 @@ class Stream(_Strict):
 
     name: Identifier
     link: Identifier
-    kind: Literal["pose", "ultrasound", "thermometry", "cine", "xray", "video", "reading", "status"]
+    kind: Literal["pose", "ultrasound", "thermometry", "cine", "respiration", "xray", "video", "reading", "status"]
     source: str = ""
     period_ms: float = Field(gt=0)
     stale_after_ms: float | None = Field(default=None, gt=0)

@@ -21,6 +21,7 @@ from guidance.core.navigation import NavigationDesk
 from guidance.core.places import PlaceDesk
 from guidance.core.poses import PoseDesk
 from guidance.core.probes import ProbeDesk
+from guidance.core.respiration import RespirationDesk
 from guidance.core.robots import RobotDesk
 from guidance.core.scene import Desk, Scene
 from guidance.core.surfaces import SurfaceDesk
@@ -69,6 +70,7 @@ class Core:
         self.control = ControlDesk(self.scene, self.devices, self.treatment)
         self.watch = WatchDesk(self.scene, self.devices, self.treatment, self.consoles)
         self.motion = MotionDesk(self.scene)
+        self.respiration = RespirationDesk(self.scene, self.motion)
         self.laser = LaserDesk(self.scene, self.treatment)
         self.cryo = CryoDesk(self.scene, self.treatment)
         self.navigation = NavigationDesk(self.scene, self.poses)
@@ -84,6 +86,7 @@ class Core:
             self.poses,
             self.thermometry,
             self.motion,
+            self.respiration,
             self.devices,
             self.control,
             self.calibration,

@@ -20,6 +20,7 @@ from guidance.lanes.guard import GuardWork, Result
 from guidance.lanes.heating import HeatingWork
 from guidance.lanes.motion import MotionWork, warm_motion
 from guidance.lanes.power import PowerPlanner
+from guidance.lanes.respiration import RespirationWork
 from guidance.lanes.show import ShowWork
 from guidance.motion import single_threaded
 from guidance.plan import Plan
@@ -50,6 +51,7 @@ class Workbench:
             "forecast": forecast_worker(settings.heating, t0_c),
             "cine": MotionWork(settings, plan).cine,
             "frame": show.frame,
+            "respiration": RespirationWork().respiration,
             "damage": DamageWork(settings, plan).damage,
             "iceball": CryoWork(settings, plan).iceball,
             "cine_frame": CineShow(settings, plan).frame,

@@ -11,6 +11,7 @@ from guidance.motion.compensation import points_to_current
 from guidance.motion.disturbance import Disturbance, MotionWatch
 from guidance.motion.gating import Target, sight
 from guidance.motion.keyframe import most_frequented
+from guidance.motion.surrogate import PrincipalBreath
 from guidance.plan import Plan, Structure
 from guidance.settings import Gating, RoomSettings
 
@@ -32,6 +33,7 @@ class MotionWork:
         self._flow: DenseFlow | None = None
         self._target: Target | None = None
         self._watch = MotionWatch()
+        self._breath: PrincipalBreath | None = None  # where the reference frames are enough to learn it from
         self._predictor = PositionPredictor()
 
     def cine(self, image: Image, acquired_ns: int, horizon_s: float) -> Result:
@@ -47,7 +49,11 @@ class MotionWork:
         if self._flow is None:
             return self._acquire(plane, image.frame_from_image_mm)
         flow = self._flow.estimate(plane)
-        return self._facts(flow, acquired_ns, horizon_s), {"displacement_px": flow.displacement_px}
+        facts = self._facts(flow, acquired_ns, horizon_s)
+        if self._breath is not None:
+            breath = self._breath.value(plane)
+            facts |= {"breath": breath.value, "breath_quality": breath.quality, "breath_state": breath.verdict.value}
+        return facts, {"displacement_px": flow.displacement_px}
 
     def _acquire(self, plane: Plane, ras_from_image: Matrix) -> Result:
         assert self._row is not None and self._structure is not None, "a room without motion sends no such job"
@@ -59,6 +65,7 @@ class MotionWork:
         if len(self._waiting) >= wanted:
             chosen = most_frequented(self._waiting)
             self._flow = DenseFlow(self._waiting[chosen])
+            self._breath = _breath(self._waiting)
             self._waiting = []
             told["reference_frame"] = chosen
         return told, {}
@@ -120,6 +127,13 @@ def _plane(image: Image) -> Plane:
     if pixels.ndim != 2 or np.iscomplexobj(pixels):
         raise ValueError(f"cine {image.name}: needs real (1, rows, columns), got {pixels.dtype} {image.pixels.shape}")
     return np.asarray(pixels, np.float32)
+
+
+def _breath(frames: list[Plane]) -> PrincipalBreath | None:
+    """The images' own respiratory signal; None where they are too few or do not change."""
+    if len(frames) < PrincipalBreath.LEAST or not np.ptp(frames, axis=0).any():
+        return None
+    return PrincipalBreath(np.array(frames))
 
 
 def _target(structure: Structure, shape: tuple[int, ...], ras_from_image: Matrix) -> Target:

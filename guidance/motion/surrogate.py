@@ -30,14 +30,18 @@ class PrincipalBreath:
     from the mean that the components explain: low means an image unlike those learnt from.
     """
 
+    LEAST = 10
+
     def __init__(self, series: NDArray[Any], side_px: int = 32, components: int = 4, most_strange: float = 3.0) -> None:
         """`series` (n, rows, columns), n >= 10. Raises ValueError on fewer or on images without change.
 
         An image is UNLIKE when the part that the components leave unexplained exceeds `most_strange` times the
         largest such part of the series.
         """
-        if series.ndim != 3 or len(series) < 10:
-            raise ValueError(f"surrogate: needs at least 10 images (n, rows, columns), got shape {series.shape}")
+        if series.ndim != 3 or len(series) < self.LEAST:
+            raise ValueError(
+                f"surrogate: needs at least {self.LEAST} images (n, rows, columns), got shape {series.shape}"
+            )
         self._side = side_px
         small = np.array([self._small(image) for image in series])
         self._mean = small.mean(axis=0)

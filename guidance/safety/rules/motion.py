@@ -1,4 +1,4 @@
-"""M1 to M4: where the target is, whether that is known, and what breathing does not do. Facts: the motion desk."""
+"""M1 to M5: where the target is, whether that is known, and what breathing does not do. Facts: desks of motion and respiration."""
 
 from devices.messages import Priority
 from guidance.safety.rules.row import ARMED, ENERGY, NEVER, Compare, Rule, hold, warn
@@ -47,5 +47,11 @@ RULES: tuple[Rule, ...] = (
         fact="target_drift_mm", limit="target_drift_mm", phases=ARMED, unknown_in=NEVER, hysteresis=1.0,
         text="{subject}: its mean place has drifted {value:.1f} mm (limit {limit:.1f})",
         advice="position the patient again or take a new reference", bound="1 frame",
+    ),
+    warn(
+        id="M5", row="M5", hazard="respiratory signal not understood", cause="marker fell off, navigator misplaced",
+        fact="surrogate_lost", limit="surrogate_lost", phases=ARMED, unknown_in=NEVER, hold_ms=1000.0,
+        text="{subject}: the respiratory signal is not understood",
+        advice="look at the marker or at the navigator's place", bound="1 sample",
     ),
 )  # fmt: skip
