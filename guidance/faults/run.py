@@ -1,5 +1,6 @@
 """`guidance faults`: which campaign, over which seeds, and the table at the end."""
 
+import signal
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -48,20 +49,19 @@ def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -
         raise FaultError(f"there is no campaign {which!r} (have {sorted(CAMPAIGNS)})")
     table = Table()
     failing: list[int] = []
-    for seed, words, outcome in CAMPAIGNS[which](seeds, without):
-        table.add(outcome)
-        wrong = [*map(_words, (row for row in outcome.findings if row.missed)), *_false(outcome)]
-        wrong += [f"{outcome.lied} poses shown as live that were not"] if outcome.lied else []
-        if wrong:
-            failing.append(seed)
-        if wrong and len(failing) <= SHOWN:
-            out.print(f"seed {seed} ({words}): {'; '.join(wrong)}", highlight=False)
-            again = f"guidance faults {which} --seed {seed}" + (f" --without {without}" if without else "")
-            out.print(f"  again: {again}", highlight=False)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        for seed, words, outcome in CAMPAIGNS[which](seeds, without):
+            _take(table, failing, which, without, (seed, words, outcome), out)
+        cut = False
+    except KeyboardInterrupt:
+        cut = True
+        out.print("cut short: the table has what was run until then")
     _show(table, which, without, out)
     return {
         "campaign": which,
         "cases": table.cases,
+        "cut_short": cut,
         "without": without,
         "missed": table.missed,
         "false_stops": table.false_stops,
@@ -69,8 +69,22 @@ def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -
         "shown_as_live_wrongly": table.lied,
         "failing_seeds": sorted(failing),
         "rows": sorted(table.rows.values(), key=lambda row: str(row["id"])),
-        "ok": not (table.missed or table.false_stops or table.lied),
+        "ok": not (cut or table.missed or table.false_stops or table.lied),
     }
+
+
+def _take(table: Table, failing: list[int], which: str, without: str, row: Named, out: Console) -> None:
+    """Count one case, and tell it where it failed."""
+    seed, words, outcome = row
+    table.add(outcome)
+    wrong = [*map(_words, (row for row in outcome.findings if row.missed)), *_false(outcome)]
+    wrong += [f"{outcome.lied} poses shown as live that were not"] if outcome.lied else []
+    if wrong:
+        failing.append(seed)
+    if wrong and len(failing) <= SHOWN:
+        out.print(f"seed {seed} ({words}): {'; '.join(wrong)}", highlight=False)
+        again = f"guidance faults {which} --seed {seed}" + (f" --without {without}" if without else "")
+        out.print(f"  again: {again}", highlight=False)
 
 
 def _words(finding: Finding) -> str:

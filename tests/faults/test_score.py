@@ -1,0 +1,78 @@
+"""The score itself can fail: a pose that is shown as live and is not is counted, and a rule that is off is silent."""
+
+import numpy as np
+import pytest
+
+from devices.quality import Quality
+from guidance.faults.oracle import MS
+from guidance.faults.run import seeds_of
+from guidance.faults.score import judge_trace, rules_without
+from guidance.faults.trace import Sample, Trace
+from guidance.load import config_file, load_room
+from guidance.safety.rules import RULES
+
+NOW = 1_000_000_000_000
+ROOM = load_room(config_file("procedures", "campaign"))
+LIMITS = {name: limit.value for name, limit in ROOM[2].items()}
+
+
+@pytest.fixture
+def trace() -> Trace:
+    """A needle that is sent and shown every 10 ms for half a second, never twice the same."""
+    found = Trace(ROOM[0])
+    for n in range(50):
+        send(found, n * 10, n)
+        show(found, n * 10 + 1)
+    found.now_ns = NOW + 500 * MS
+    return found
+
+
+def send(trace: Trace, at_ms: float, x_mm: float, usable: bool = True) -> None:
+    matrix = np.eye(4)
+    matrix[0, 3] = x_mm
+    trace.poses["Needle"].append(Sample(NOW + round(at_ms * MS), matrix, usable))
+
+
+def show(trace: Trace, at_ms: float, quality: Quality = Quality.OK) -> None:
+    trace.shown.append((NOW + round(at_ms * MS), "Needle", quality))
+
+
+def score(trace: Trace) -> tuple[int, int]:
+    outcome = judge_trace(trace, LIMITS, NOW, trace.now_ns)
+    return outcome.shown, outcome.lied
+
+
+def test_poses_that_live_are_no_lies(trace: Trace) -> None:
+    assert score(trace) == (50, 0)
+    show(trace, 490 + 149)
+    assert score(trace) == (51, 0)
+
+
+@pytest.mark.parametrize(("quality", "lies"), [(Quality.OK, 1), (Quality.MISSING, 0)])
+def test_an_old_pose_that_is_shown_as_live_is_a_lie(trace: Trace, quality: Quality, lies: int) -> None:
+    for n in range(10):
+        send(trace, 500 + 10 * n, 50, usable=False)
+    show(trace, 490 + 151, quality)
+    assert score(trace) == (51, lies)
+
+
+def test_a_pose_that_repeats_for_long_is_not_live(trace: Trace) -> None:
+    for n in range(40):
+        send(trace, 500 + 10 * n, 49)
+    show(trace, 500 + 249)
+    assert score(trace) == (51, 0)
+    show(trace, 500 + 251)
+    assert score(trace) == (52, 1)
+
+
+def test_a_rule_that_is_switched_off_speaks_in_no_phase() -> None:
+    table = rules_without("T2")
+    assert [row.id for row in table] == [row.id for row in RULES]
+    changed = [row for row, whole in zip(table, RULES, strict=True) if row != whole]
+    assert [(row.id, row.phases, row.unknown_in) for row in changed] == [("T2", frozenset(), frozenset())]
+    assert rules_without("") == RULES
+
+
+def test_seeds_begin_where_they_are_asked_to() -> None:
+    assert list(seeds_of(3, None, 7)) == [7, 8, 9]
+    assert list(seeds_of(3, 5, 7)) == [5]
