@@ -1,10 +1,7 @@
 """A running service for tests: a whole session on free ports, recorded, and real programs around it."""
 
 import asyncio
-import contextlib
 import os
-import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,6 +15,7 @@ from guidance.load import config_file
 from guidance.safety.limits import load_limits
 from guidance.service.session import Session
 from guidance.settings import parse_settings
+from tests.programs import Stage, free_port
 
 
 def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEventLoop]]:
@@ -25,23 +23,17 @@ def pytest_asyncio_loop_factories() -> dict[str, Callable[[], asyncio.AbstractEv
     return {"uvloop": uvloop.new_event_loop}
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def pose_stream(source: str, **more: Any) -> dict[str, Any]:
     return {"name": source, "source": source, "link": "devices", "kind": "pose", "period_ms": 20} | more
 
 
-class Service:
+class Service(Stage):
     """Opens sessions and starts programs; everything ends with the test."""
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self.folder = folder
         self.session: Session
-        self._stack = contextlib.AsyncExitStack()
 
     async def open(self, **more: Any) -> Session:
         """A room that devices and consoles connect to; `more` replaces parts of its settings."""
@@ -67,47 +59,6 @@ class Service:
         await self._stack.enter_async_context(self.session)
         self.ports = ports
         return self.session
-
-    async def run(self, *words: object) -> "Program":
-        """Start a program; it is killed at the end whatever happens."""
-        process = await asyncio.create_subprocess_exec(
-            *map(str, words), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-        )
-        program = Program(process)
-        self._stack.push_async_callback(program.end)
-        return program
-
-    async def until(self, condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
-        """Wait for something that must come; the generous limit only ends a hang."""
-        try:
-            async with asyncio.timeout(timeout_s):
-                while not condition():  # noqa: ASYNC110
-                    await asyncio.sleep(0.02)
-        except TimeoutError:
-            pytest.fail(f"never came: {what}")
-
-    async def close(self) -> None:
-        await self._stack.aclose()
-
-
-class Program:
-    """A child process and what it has said."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.said = ""
-        self._reader = asyncio.create_task(self._read())
-
-    async def _read(self) -> None:
-        assert self.process.stdout is not None
-        while data := await self.process.stdout.read(65536):
-            self.said += data.decode("utf-8", "replace")
-
-    async def end(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.send_signal(signal.SIGKILL)
-        await self.process.wait()
-        await self._reader
 
 
 @pytest.fixture

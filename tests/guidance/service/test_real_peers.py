@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from guidance.replay import check
-from tests.guidance.service.conftest import free_port, pose_stream
+from tests.guidance.service.conftest import pose_stream
+from tests.programs import free_port
 
 PYIGTL = """
 import sys, time
