@@ -138,8 +138,8 @@ ALL = {
         b, "hifu_liver", ("Monitor", "Control", "Target", "Verify", "Plan", "Connections", "Monitor"), 14, large=True
     ),
     "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 22),
-    "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 40),
-    "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 40),
+    "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 28),
+    "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 28),
     "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 20),
     "microwave_liver_us": lambda b: procedure(b, "microwave_liver_us", ("Target", "Monitor"), 10),
     "fusion_biopsy_prostate": lambda b: procedure(b, "fusion_biopsy_prostate", ("Target", "Monitor"), 8),

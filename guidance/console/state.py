@@ -98,6 +98,7 @@ class State:
                     "quality": pose.quality.value,
                     "values": pose.values,
                     "ras_from_tool": pose.ras_from_tool.tolist(),
+                    "way": core.poses.targeting.trajectory(name),
                     "age_ms": (now_ns - pose.device_time_ns) / 1e6,
                 }
                 for name, pose in self._tools.items()

@@ -178,7 +178,8 @@ def test_targeting_has_strips_along_the_trajectory_and_a_bullseye(stage: Stage, 
     assert ring and len(ring.split()) == 36
     word = page.locator("#aim").inner_text()
     values = page.evaluate(STORE % "store.state.tools.Needle.values")
-    way = page.evaluate(STORE % "store.welcome.plan.trajectories[0]")
+    way = page.evaluate("import('/static/app/planes.js').then((m) => m.trajectory())")
+    assert way["name"] == page.evaluate(STORE % "store.state.tools.Needle.way"), "numbers of another trajectory"
     inside = values["lateral_mm"] + 2 * values["sigma_mm"] <= way["corridor_mm"]
     assert word in ("ON TARGET", "HOLD") and (inside or word == "HOLD")
     wrong = {"kind": "look", "at": [0, 0, 0], "planes": {"x": {"columns": [1, 0, 0], "rows": [1, 0, 0]}}}

@@ -5,10 +5,20 @@ import { store } from "./store.js";
 export const STRIPS = ["inplane", "perp"];
 export const TITLE = { axial: "AXIAL", coronal: "CORONAL", sagittal: "SAGITTAL", inplane: "IN-PLANE", perp: "PERP" };
 
-export const trajectory = () => {
+// The tool that is aimed: the first of the room that the service has put on a trajectory.
+export function pointer() {
+  const tools = Object.keys(store.welcome.tools).filter((name) => store.welcome.tools[name].role === "tool");
+  const known = store.state ? store.state.tools : {};
+  return tools.find((name) => known[name] && known[name].way) || tools[0];
+}
+
+// The trajectory that the service measures that tool against; the numbers beside it belong to this one.
+export function trajectory() {
   const { plan } = store.welcome;
-  return plan && plan.trajectories.length ? plan.trajectories[0] : null;
-};
+  if (!plan) return null;
+  const tool = store.state && store.state.tools[pointer()];
+  return plan.trajectories.find((way) => tool && way.name === tool.way) || plan.trajectories[0] || null;
+}
 
 // Unit vectors of a trajectory: along it from entry to target, and two across it.
 export function axesOf(way) {

@@ -1,7 +1,7 @@
 // Targeting: a bullseye along the trajectory, the two planes in line with it, and the numbers in words.
 import { html } from "/static/vendor/preact-htm.js";
 import { add, apply, dot, turn, unit } from "./geometry.js";
-import { axesOf, trajectory } from "./planes.js";
+import { axesOf, pointer, trajectory } from "./planes.js";
 import { fixed, store } from "./store.js";
 import { liveName, Well } from "./views.js";
 
@@ -13,7 +13,7 @@ const radial = (mm) => (mm <= 10 ? mm * 8 : 80 + 14 * Math.log10(mm / 10));
 export function aim() {
   const way = trajectory();
   if (!way || !store.state) return null;
-  const name = way.tool && store.welcome.tools[way.tool] ? way.tool : Object.keys(store.welcome.tools).find((n) => store.welcome.tools[n].role === "tool");
+  const name = pointer();
   const tool = name && store.state.tools[name];
   if (!tool) return null;
   const { along, side, top } = axesOf(way);
