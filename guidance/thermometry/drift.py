@@ -23,6 +23,7 @@ KEEP_SHARE_MIN = 0.25
 NO_DRIFT = (0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 _ZERO, _ONE = np.float32(0.0), np.float32(1.0)
 _IN = types.Array(types.float32, 1, "C", readonly=True)
+_SIX = types.UniTuple(types.float64, 6)
 
 
 class DriftSample:
@@ -55,10 +56,18 @@ class DriftSample:
         phase is unwrapped, `scale` degC per radian, `start` the last answer; it stands where too
         few voxels are usable.
         """
-        answer = np.array(start, np.float64)
-        lines = (flat(a, np.complex64).view(np.float32) for a in (image, reference))
-        _fit(*lines, flat(expected_c, np.float32), self.index, self._basis, self._mean_c, answer, scale, noise)
-        return tuple(answer.tolist())
+        found: tuple[float, ...] = _fit(
+            flat(image, np.complex64).view(np.float32),
+            flat(reference, np.complex64).view(np.float32),
+            flat(expected_c, np.float32),
+            self.index,
+            self._basis,
+            self._mean_c,
+            start,
+            scale,
+            noise,
+        )
+        return found
 
 
 @njit(**OPTIONS)
@@ -166,27 +175,28 @@ def _reweight(change, basis, answer):  # type: ignore[no-untyped-def]
 
 
 @njit(
-    types.void(
+    _SIX(
         _IN,
         _IN,
         _IN,
         types.int64[::1],
         types.float32[:, ::1],
         types.float32[::1],
-        types.float64[::1],
+        _SIX,
         types.float64,
         types.float64,
     ),
     **OPTIONS,
 )
-def _fit(image, reference, expected, index, basis, mean_c, answer, scale, noise):  # type: ignore[no-untyped-def]
-    """The whole fit: `answer` goes from the last to the new coefficients, `mean_c` remembers who is warm."""
+def _fit(image, reference, expected, index, basis, mean_c, start, scale, noise):  # type: ignore[no-untyped-def]
+    """The whole fit: from the last to the new coefficients; `mean_c` remembers who is warm."""
     size, terms = index.size, basis.shape[0]
+    answer = np.array(start)
     change, sigma = np.empty(size, np.float32), np.empty(size, np.float32)
     _gather(image, reference, expected, index, basis, answer, scale, noise, change, sigma)
     taken = _select(change, sigma, mean_c)
     if taken.size < 4 * terms:
-        return
+        return start
     values, design = np.empty(taken.size, np.float32), np.empty((terms, taken.size), np.float32)
     for j in range(taken.size):
         values[j] = change[taken[j]]
@@ -199,3 +209,4 @@ def _fit(image, reference, expected, index, basis, mean_c, answer, scale, noise)
             rest -= np.float32(answer[term]) * basis[term, j]
         if abs(rest) < np.inf:
             mean_c[j] += MEMORY * rest
+    return answer[0], answer[1], answer[2], answer[3], answer[4], answer[5]

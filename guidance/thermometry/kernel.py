@@ -359,7 +359,8 @@ _POOL = BufferPool()
 
 def flat(array: NDArray[Any], dtype: type[np.generic]) -> NDArray[Any]:
     """The array as one native, C-contiguous line of `dtype`: numba misreads any other form in silence."""
-    if array.flags.c_contiguous and array.dtype == dtype and array.dtype.isnative:
+    kind = array.dtype
+    if kind.type is dtype and kind.isnative and array.flags.c_contiguous:
         return array.reshape(-1)
     return np.ascontiguousarray(array, dtype=dtype).reshape(-1)
 
