@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pydantic
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
 
 from guidance.errors import SettingsError
 from guidance.lesion_settings import Cryo, Laser, Release
@@ -122,6 +122,7 @@ class Thermometry(_Strict):
     drift_order: int = Field(default=0, ge=-1, le=2)
     t0_c: float | None = Field(default=None, gt=0, lt=60)
     t0_sigma_c: float = Field(default=0.3, ge=0)
+    t0_measured: AwareDatetime | None = None  # when; must be said, and be of this half day, unless it is a training
     heated_reach_mm: float = Field(default=12.0, ge=0)  # beyond a target's margin: breathing carries it, heat spreads
     # tissue that is not seen: at most so fast while energy may flow, and while it may not (heat that spreads), up to here
     unseen_heat_c_per_s: float = Field(default=5.0, gt=0, le=100)

@@ -14,7 +14,9 @@ from guidance.safety.phases import ENERGY_PERMITTED
 from guidance.safety.treatment import Treatment
 from guidance.space.frames import FrameError, FramePath
 from guidance.timing.streams import StreamState
+from guidance.units import NS_PER_S
 
+T0_VALID_S = 12 * 3600.0  # a body's temperature of another day says nothing
 # What the rim may measure of itself
 HEALTH_FACTS = frozenset(
     {
@@ -58,13 +60,23 @@ class WatchDesk(Desk):
         for row in space.static:
             if row.fre_mm is not None:
                 scene.facts.set("registration_fre_mm", row.moving, Fact(row.fre_mm, 0))
-        if settings.thermometry is not None:
-            t0_c = settings.thermometry.t0_c
-            fact = Fact(t0_c or 0.0, 0, proven=t0_c is not None)
-            scene.facts.set("body_temperature_c", "patient", fact)
+        self._t0_dated = settings.thermometry is not None and settings.thermometry.t0_measured is not None
+        self._body_temperature(0)
         for name in settings.therapy.interlocks if settings.therapy else ():
             for state in self._beating:
                 scene.facts.declare(name, state.settings.name)
+
+    def _body_temperature(self, now_ns: int) -> None:
+        """The measured T0; not proven where it was not measured, not dated, or too long ago."""
+        row = self._scene.settings.thermometry
+        if row is None:
+            return
+        dated = self._scene.settings.training
+        if row.t0_measured is not None:
+            age_s = self._scene.wall_ns / NS_PER_S - row.t0_measured.timestamp()
+            dated = self._scene.wall_ns > 0 and 0.0 <= age_s <= T0_VALID_S
+        fact = Fact(row.t0_c or 0.0, now_ns, proven=row.t0_c is not None and dated)
+        self._scene.facts.set("body_temperature_c", "patient", fact)
 
     def _path(self, frame: str) -> FramePath | None:
         try:
@@ -113,6 +125,8 @@ class WatchDesk(Desk):
             matrix = self._scene.tracking.graph.evaluate(path) if path is not None else None
             evidence.golden_point(facts, row, matrix, now_ns)
         self._power(now_ns)
+        if self._t0_dated:
+            self._body_temperature(now_ns)
         self._poses(now_ns)
 
     def _power(self, now_ns: int) -> None:

@@ -1,5 +1,6 @@
 """The control desk: what it tells the filter of the beam, what it asks of devices, and what it refuses."""
 
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
@@ -135,6 +136,22 @@ def test_the_scan_plane_goes_to_the_target_unless_told_otherwise(room: Room) -> 
     reasons, effects = room.act("RE_ZERO", carry=True)
     assert reasons == ()
     assert (effects[0].kind, effects[0].lane, effects[0].inputs) == ("re_zero", "guard", {"carry": True})
+
+
+@pytest.mark.parametrize(
+    ("training", "hours_ago", "proven"),
+    [(True, None, True), (False, None, False), (False, 2.0, True), (False, 13.0, False), (True, -1.0, False)],
+)
+def test_body_temperature_is_dated(
+    plain_room: Any, make_bench: Any, training: bool, hours_ago: float | None, proven: bool
+) -> None:
+    row = dict(plain_room["thermometry"])
+    if hours_ago is not None:  # the bench's wall clock begins 1000 s after 1970
+        row["t0_measured"] = datetime.fromtimestamp(1000.0 - 3600.0 * hours_ago, UTC).isoformat()
+    bench = make_bench(plain_room | {"thermometry": row, "training": training})
+    bench.step(50)
+    fact = bench.core.scene.facts.get("body_temperature_c", "patient")
+    assert (fact.value, fact.proven) == (37.0, proven)
 
 
 @pytest.mark.parametrize("verb", ["SCAN_PLANE", "RE_ZERO"])
