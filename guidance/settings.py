@@ -124,7 +124,7 @@ class Thermometry(_Strict):
     t0_sigma_c: float = Field(default=0.3, ge=0)
     t0_measured: AwareDatetime | None = None  # when; must be said, and be of this half day, unless it is a training
     heated_reach_mm: float = Field(default=12.0, ge=0)  # beyond a target's margin: breathing carries it, heat spreads
-    # tissue that is not seen: at most so fast while energy may flow, and while it may not (heat that spreads), up to here
+    # unseen tissue: at most so fast while energy may flow, and while it may not (heat that spreads), up to here
     unseen_heat_c_per_s: float = Field(default=5.0, gt=0, le=100)
     unseen_rest_c_per_s: float = Field(default=0.5, ge=0, le=100)
     unseen_ceiling_c: float = Field(default=100.0, gt=43, le=200)
