@@ -170,7 +170,11 @@ class Console:
             self._newest[key] = device_ns
         if kind is None:
             return
-        sent = [ns for ns in (self._sends.sent_ns(kind, device_ns) for device_ns in device_times.values()) if ns]
+        known = (
+            self._sends.sent_ns(kind, device_ns, stream.removesuffix(".device_ns"))
+            for stream, device_ns in device_times.items()
+        )
+        sent = [ns for ns in known if ns]
         if not sent:
             return
         self.latencies[kind].add((now_ns - max(sent)) / 1e6)

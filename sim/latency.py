@@ -17,25 +17,32 @@ def stream_kind(message: AnyMessage) -> str:
 
 
 class SendLog:
-    """Send time by (kind, device time); the oldest entries are forgotten.
+    """Send time by kind, device time and who it is about (tool or image); the oldest entries are forgotten.
 
     Times are whatever clock the driver passes: CLOCK_MONOTONIC when live, virtual time otherwise.
     """
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[tuple[str, int], int] = OrderedDict()
+        self._sent: OrderedDict[tuple[str, int, str], int] = OrderedDict()
 
     def note(self, message: AnyMessage, sent_ns: int) -> None:
-        """Remember that `message` left at `sent_ns`; the first of several with one time counts."""
+        """Remember that `message` left at `sent_ns`."""
         kind = stream_kind(message)
-        if kind and message.device_time_ns:
-            self._sent.setdefault((kind, message.device_time_ns), sent_ns)
-            if len(self._sent) > _KEPT:
-                self._sent.popitem(last=False)
+        if not kind or not message.device_time_ns:
+            return
+        about = message.moving if isinstance(message, Pose) else message.name
+        self._sent[kind, message.device_time_ns, about] = sent_ns
+        self._sent.setdefault((kind, message.device_time_ns, ""), sent_ns)
+        while len(self._sent) > _KEPT:
+            self._sent.popitem(last=False)
 
-    def sent_ns(self, kind: str, device_time_ns: int) -> int | None:
-        """When the message of that kind and device time was sent; None where it is not known."""
-        return self._sent.get((kind, device_time_ns))
+    def sent_ns(self, kind: str, device_time_ns: int, about: str) -> int | None:
+        """When the message of that kind and device time about `about` was sent.
+
+        Of one that is not known by that name, the first with this time; None where there is none.
+        """
+        exact = self._sent.get((kind, device_time_ns, about))
+        return self._sent.get((kind, device_time_ns, "")) if exact is None else exact
 
 
 class Latencies:

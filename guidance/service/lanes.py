@@ -6,6 +6,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable
 
 from devices.clock import Clock
+from devices.priority import LANE, take_priority
 from guidance.events import Job, JobDone
 from guidance.lanes import Workbench
 
@@ -45,6 +46,7 @@ class LaneThread:
         return old
 
     def _work(self) -> None:
+        take_priority(LANE)  # or it would be kept from running while it holds the interpreter that the loop wants
         while True:
             with self._ready:
                 while not self._waiting and not self._closing:

@@ -43,6 +43,7 @@ class Room:
         self.clock = clock
         self.recorder = recorder
         self.watchers: list[Watcher] = []
+        self.hastened = False  # the loop's thread runs before others
         settings = core.settings
         self.meter = Meter(frozenset(row.name for row in settings.streams if row.kind in IMAGES))
         self.links: dict[str, AnyLink] = {

@@ -8,12 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from devices.clock import SystemClock
 from devices.mqtt.broker import EmbeddedBroker
 from devices.mqtt.outbox import MemoryOutbox, Outbox
+from devices.priority import LOOP, take_priority, take_usual_priority
 from guidance.core import Core
 from guidance.events import AnyEvent, Effect
 from guidance.load import recording_header
@@ -32,7 +34,7 @@ from guidance.service.room import Room
 from guidance.service.summary import Logbook, summarise
 from guidance.settings import RoomSettings
 
-SWITCH_S = 0.00005  # how long another thread may hold the interpreter before the loop gets it back
+SWITCH_S = 0.0001  # how long another thread may hold the interpreter before the loop gets it back
 COLLECT_S = 30.0
 STOP_S = 0.4  # at the end: how long the devices have to confirm their STOP before the supervisor takes over
 
@@ -89,6 +91,8 @@ class Session:
         await self.room.start()
         self._lifeline = Lifeline.from_environment(self.room, self.end if self._ends_alone else None)
         sys.setswitchinterval(SWITCH_S)
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2, "aside", take_usual_priority))
+        self.room.hastened = take_priority(LOOP)
         gc.disable()
         self._collector = asyncio.create_task(self._collect())
         self._watch = asyncio.create_task(self._self_watch(recorder, outbox, keeper).run(), name="self-watch")
@@ -134,6 +138,7 @@ class Session:
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
         gc.enable()
+        take_usual_priority()
         await self._stop_devices()
         if self._lifeline is not None:
             self._lifeline.close()

@@ -66,6 +66,7 @@ def summarise(room: Room, book: Logbook, duration_s: float) -> dict[str, Any]:
         "latency_ms": {kind: histogram.summary() for kind, histogram in meter.latency.items()},
         "device_to_consumer_ms": _device_to_consumer(room),
         "loop_late_ms": meter.loop_late.summary(),
+        "priority": "raised" if room.hastened else "not permitted: poses may wait for other programs",
         "lanes": {
             name: {"done": lane.finished, "replaced": lane.replaced, "busy_s": round(lane.busy_ns / 1e9, 3)}
             for name, lane in room.lanes.items()

@@ -23,6 +23,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from devices.priority import WATCH, take_priority
+
 CHANNEL_VARIABLE = "GUIDANCE_SUPERVISOR_FD"  # how the child finds its end of the socket pair
 DELIVERIES = ("second_client", "takeover", "dead_man")
 LIMIT_S = 0.2  # without a beat for so long while armed, the service counts as hung
@@ -169,6 +171,7 @@ class Supervisor:
 
     def run(self) -> int:
         """Until the service has ended and every STOP is settled; the service's exit code."""
+        take_priority(WATCH)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._end)
         while True:
