@@ -33,7 +33,7 @@ ROOMS = 2  # a room takes a fifth of a core with its proxies, and waits most of 
 LATE_NS = 25_000_000  # a loop whose ticks came this late was not given the processor: nothing can be timed
 TRIES = 4
 Named = tuple[int, str, Outcome]  # (seed, what it was, outcome)
-STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
+STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START", Phase.HOLD: "FINISH"}
 
 
 class SocketRoom:
