@@ -85,7 +85,7 @@ function limits(rows) {
   return (u) => {
     const { ctx, bbox } = u;
     ctx.save();
-    for (const r of rows.filter((row) => typeof row.limit === "number")) {
+    for (const [n, r] of rows.filter((row) => typeof row.limit === "number").entries()) {
       const y = Math.round(u.valToPos(r.limit, "y", true)) + 0.5;
       if (y < bbox.top || y > bbox.top + bbox.height) continue;
       ctx.strokeStyle = css("--strong");
@@ -100,7 +100,7 @@ function limits(rows) {
       ctx.font = `${0.875 * rem() * devicePixelRatio}px B612`;
       ctx.textAlign = "left";
       ctx.textBaseline = "bottom";
-      ctx.fillText(`limit ${r.limit}`, bbox.left + 4, y - 3);
+      ctx.fillText(`limit ${r.limit}`, bbox.left + 4 + n * 5 * rem() * devicePixelRatio, y - 3);
     }
     ctx.restore();
   };
@@ -152,7 +152,8 @@ export class Graph extends Component {
   }
 
   range(low, high) {
-    const wide = KINDS[this.props.kind].range;
+    const cold = store.welcome.scale.cold && KINDS[this.props.kind].unit === "degC";
+    const wide = cold ? [-45, 40] : KINDS[this.props.kind].range;
     if (wide) return [Math.min(wide[0], low ?? wide[0]), Math.max(wide[1], high ?? wide[1])];
     return [Math.min(0, (low ?? 0) * 1.1), Math.max(10, (high ?? 10) * 1.1)];
   }

@@ -22,7 +22,7 @@ export function Numbers({ rows }) {
       <td class="value">${fixed(row.value, row.digits)}</td>
       <td class="dim">${row.unit}${typeof row.sigma === "number" ? html` <span class="num">\u00b1${fixed(row.sigma)}</span>` : ""}</td>
       <td><${Bar} row=${row} /></td>
-      <td class="num dim">${typeof row.limit === "number" ? `lim ${row.limit}` : ""}</td>
+      <td class="num dim">${typeof row.limit === "number" ? `lim ${row.limit >= 1000 ? row.limit.toExponential(0) : row.limit}` : ""}</td>
     </tr>`)}
   </tbody></table>`;
 }
