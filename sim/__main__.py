@@ -16,7 +16,6 @@ import uvloop
 
 from devices.clock import SystemClock
 from devices.errors import DeviceError
-from devices.priority import LOOP, take_priority
 from sim.errors import ScenarioError
 from sim.runner import Runner, RunnerOptions
 from sim.scenario import Room, build, load
@@ -62,7 +61,6 @@ async def _run(room: Room, clock: SystemClock, options: RunnerOptions) -> None:
         print(json.dumps({"ready": addresses}), flush=True)
         gc.collect()
         gc.freeze()
-        take_priority(LOOP)  # devices are machines of their own
         runner.go()
         await runner.until(ended)
     finally:
