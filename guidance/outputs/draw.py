@@ -19,7 +19,11 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 def line(picture: Picture, points: NDArray[np.float64], kind: str, closed: bool = False, width: int = 2) -> None:
     """Draw a polyline (N, 2) in the colour of `kind` with a black casing of one pixel, in place."""
-    fixed = [_fixed(points)]
+    _strokes(picture, [points], kind, closed, width)
+
+
+def _strokes(picture: Picture, lines: list[NDArray[np.float64]], kind: str, closed: bool, width: int) -> None:
+    fixed = [_fixed(points) for points in lines]
     for colour, thickness in (((0, 0, 0), width + 2), (OUTLINE[kind], width)):
         cv2.polylines(picture, fixed, closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT)
 
@@ -38,21 +42,28 @@ def _pattern(picture: Picture, points: NDArray[np.float64], kind: str, lengths_p
     """Strokes and gaps in turn, of the given lengths, from the start to the end of the line."""
     steps = np.linalg.norm(np.diff(points, axis=0), axis=1)
     along = np.concatenate([[0.0], np.cumsum(steps)])
+    if along[-1] == 0.0:
+        return
     marks = np.cumsum(np.tile(lengths_px, math.ceil(along[-1] / sum(lengths_px))))
+    strokes = []
     for start, stop in zip(np.concatenate([[0.0], marks[1:-1:2]]), marks[::2], strict=True):
         if start < along[-1]:
             end = min(stop, along[-1])
-            at = np.array([start, *along[(along > start) & (along < end)], end])
-            line(picture, np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)]), kind)
+            at = np.array([start, *along[np.searchsorted(along, start, "right") : np.searchsorted(along, end)], end])
+            strokes.append(np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)]))
+    _strokes(picture, strokes, kind, closed=False, width=2)
 
 
 def dotted(picture: Picture, points: NDArray[np.float64], kind: str, gap_px: float = 6.0) -> None:
     """Draw a polyline (N, 2) as dots, cased, in place: what is forecast, not measured."""
     along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    for at in np.arange(0.0, along[-1], gap_px):
-        spot = _fixed(np.array([[np.interp(at, along, points[:, axis]) for axis in (0, 1)]]))[0, 0]
-        for colour, radius in (((0, 0, 0), 3), (OUTLINE[kind], 2)):
-            cv2.circle(picture, tuple(spot.tolist()), radius << _SHIFT, (*colour, 255), -1, cv2.LINE_AA, _SHIFT)
+    at = np.arange(0.0, along[-1], gap_px)
+    if at.size == 0:
+        return
+    dots = _fixed(np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)]))
+    spots = [np.repeat(dot[np.newaxis], 2, axis=0) for dot in dots]  # a line of no length is a round dot
+    for colour, width in (((0, 0, 0), 6), (OUTLINE[kind], 4)):
+        cv2.polylines(picture, spots, False, (*colour, 255), width, cv2.LINE_AA, _SHIFT)
 
 
 def cross(picture: Picture, at: NDArray[np.float64], kind: str, radius_px: float = 7.0) -> None:

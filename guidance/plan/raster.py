@@ -7,13 +7,14 @@ from numpy.typing import NDArray
 from guidance.exact import Matrix, apply, invert
 from guidance.plan.shapes import Shape, signed_distance_mm
 
+_CORNERS = np.array(list(np.ndindex(2, 2, 2)), np.bool_)
 STEP_PX = 4.0  # outlines are interpolated between samples this far apart, closer for small shapes
 
 
 def _index_box(shape: Shape, ras_from_image: Matrix, extent: tuple[int, int, int]) -> NDArray[np.int64] | None:
     """(2, 3): first and one-past-last i, j, k that can lie inside, or None."""
     low, high = shape.bounds_mm
-    corners = np.array([[(low, high)[b][a] for a, b in enumerate(bits)] for bits in np.ndindex(2, 2, 2)])
+    corners = np.where(_CORNERS, high, low)
     ijk = apply(invert(np.ascontiguousarray(ras_from_image, np.float64)), corners)
     first = np.maximum(np.floor(ijk.min(axis=0)).astype(np.int64), 0)
     last = np.minimum(np.ceil(ijk.max(axis=0)).astype(np.int64) + 1, np.array(extent))
@@ -66,12 +67,13 @@ def contours(shape: Shape, ras_from_plane: Matrix, size: tuple[int, int]) -> lis
 
 def _plane_window(shape: Shape, matrix: Matrix, size: tuple[int, int]) -> NDArray[np.float64] | None:
     """(2, 2): lowest and highest (column, row) that can lie inside, or None when the plane misses the shape."""
-    normal = np.cross(matrix[:3, 0], matrix[:3, 1])
+    (ax, ay, az), (bx, by, bz) = matrix[:3, :2].T.tolist()
+    nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    norm = (nx * nx + ny * ny + nz * nz) ** 0.5
     whole = matrix.copy()
-    whole[:3, 2] = normal / np.sqrt((normal**2).sum())
+    whole[:3, 2] = nx / norm, ny / norm, nz / norm
     low, high = shape.bounds_mm
-    corners = np.array([[(low, high)[b][a] for a, b in enumerate(bits)] for bits in np.ndindex(2, 2, 2)])
-    local = apply(invert(whole), corners)
+    local = apply(invert(whole), np.where(_CORNERS, high, low))
     if local[:, 2].min() > 0 or local[:, 2].max() < 0:
         return None
     first = np.maximum(local[:, :2].min(axis=0) - 1, 0.0)
