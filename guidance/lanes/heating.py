@@ -133,7 +133,7 @@ class HeatingWork:
             at_s = time_s if last else begin + until
             found = kalman.update(own if last else dark, sigma if last else dark, at_s, power=drive)
             self._add_dose(found, at_s)
-            self._add_release(found, share @ beam[:, 1] if beam.size else 0.0, until - since)
+            self._add_release(found, float(share @ beam[:, 1]) if beam.size else 0.0, until - since)
         return found
 
     def _drive(self, share: NDArray[np.float64], beam: NDArray[np.float64]) -> Map | float:
