@@ -1,4 +1,4 @@
-"""M1 to M5: where the target is, whether that is known, and what breathing does not do. Facts: desks of motion and respiration."""
+"""M1 to M5: where the target is, whether that is known, and what breathing does not do."""
 
 from devices.messages import Priority
 from guidance.safety.rules.row import ARMED, ENERGY, NEVER, Compare, Rule, hold, warn
