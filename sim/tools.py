@@ -35,7 +35,8 @@ class ToolSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sweep_mm: float = 20.0
     sweep_deg: float = 12.0
     sweep_period_s: float = 9.0
-    visits_mm: tuple[Triple, ...] = ()  # of `visit`: where the tip goes, one after the other, along the shaft
+    visits_mm: tuple[Triple, ...] = ()  # of `visit`, `stations` and `trace`: where the tip goes, one after the other
+    leans: tuple[Triple, ...] = ()  # of `stations`: what is added to the shaft's direction at each
     dwell_s: float = 2.0  # how long it stays at each
     returns: bool = True  # draw back after each visit; False: it stays at the last
     error_mm: float = 0.0  # sigma per axis of where a visit really ends: hand, landmark
@@ -88,6 +89,31 @@ def _pivot(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[V
     return np.zeros(3), angle * (math.cos(turn) * rest[:, 0] + math.sin(turn) * rest[:, 1])
 
 
+def _stations(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
+    """From place to place, differently tilted at each, `dwell_s` there and `reach_s` in between."""
+    each_s = tool.reach_s + tool.dwell_s
+    last = len(tool.visits_mm) - 1
+    index = min(max(int((t_s - tool.start_s) // each_s), 0), last)
+    since_s = t_s - tool.start_s - index * each_s - tool.dwell_s
+    done = min(max(since_s / tool.reach_s, 0.0), 1.0)
+    share = done**3 * (10 - 15 * done + 6 * done**2)
+    here, there = index, min(index + 1, last)
+    place = (1 - share) * vector(tool.visits_mm[here]) + share * vector(tool.visits_mm[there])
+    leans = tool.leans or ((0.0, 0.0, 0.0),) * (last + 1)
+    lean: Vector = (1 - share) * vector(leans[here]) + share * vector(leans[there])
+    return place - vector(tool.at_mm), lean
+
+
+def _trace(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
+    """The tip slides along straight pieces from place to place, each in `reach_s`."""
+    last = len(tool.visits_mm) - 1
+    at = min(max((t_s - tool.start_s) / tool.reach_s, 0.0), float(last))
+    here = min(int(at), last - 1)
+    share = at - here
+    place: Vector = (1 - share) * vector(tool.visits_mm[here]) + share * vector(tool.visits_mm[here + 1])
+    return place - vector(tool.at_mm), np.zeros(3)
+
+
 def _still(tool: ToolSettings, rest: NDArray[np.float64], t_s: float) -> tuple[Vector, Vector]:
     return np.zeros(3), np.zeros(3)
 
@@ -98,9 +124,14 @@ MOTIONS: dict[str, Motion] = {
     "approach": _approach,
     "sweep": _sweep,
     "visit": _visit,
+    "stations": _stations,
+    "trace": _trace,
     "pivot": _pivot,
     "still": _still,
 }
+
+
+LEAST_VISITS = {"visit": 1, "stations": 1, "trace": 2}
 
 
 class ToolMotion:
@@ -115,8 +146,8 @@ class ToolMotion:
         self._towards, self._up = unit(vector(settings.towards)), vector(settings.up)
         self._rest = looking_along(self._towards, self._up)
         rng = np.random.default_rng([seed, 3])
-        if settings.motion == "visit" and not settings.visits_mm:
-            raise ValueError(f"tool {settings.name}: a visit needs visits_mm")
+        if len(settings.visits_mm) < LEAST_VISITS.get(settings.motion, 0):
+            raise ValueError(f"tool {settings.name}: motion {settings.motion} needs visits_mm")
         missed = np.random.default_rng([seed, 4]).normal(0.0, 1.0, (len(settings.visits_mm), 3)) * settings.error_mm
         self.visits_mm = [vector(place) + miss for place, miss in zip(settings.visits_mm, missed, strict=True)]
         really = tuple((float(r), float(a), float(s)) for r, a, s in self.visits_mm)

@@ -71,6 +71,7 @@ class SurfaceDesk(Desk):
             "start": self._tracking.graph.matrices[row.moving, row.fixed],
             "structure": row.structure,
             "goal_fixed_mm": np.array(plan.targets[0].center_mm, np.float64),
+            "tip_sigma_mm": self._tracking.tools[row.pointer].tip_sigma_mm,
         }
         return (), [self._scene.job("study", "", "surface", inputs, {})]
 

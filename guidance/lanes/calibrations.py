@@ -12,7 +12,7 @@ from guidance.plan.raster import surface_points
 from guidance.plan.shapes import signed_distance_mm
 from guidance.settings import RoomSettings
 from guidance.space import NWire, WireFrame, calibrate_hand_eye, calibrate_nwire, register_surface, validate_nwire
-from guidance.space.intervals import ErrorPart, error_bound_mm
+from guidance.space.intervals import ErrorPart, error_bound_mm, rms_mm
 from guidance.space.surface import refine_on_surface
 from guidance.space.wires import WireError, find_wires
 
@@ -84,23 +84,28 @@ class CalibrationWork:
         }, {}
 
     def surface(
-        self, touched_mm: NDArray[np.float64], start: Matrix, structure: str, goal_fixed_mm: NDArray[np.float64]
-    ) -> Result:
-        """ICP from `start` (4, 4) onto a structure, then its distance itself; errors predicted at a goal (3,)."""
+        self, touched_mm: NDArray[np.float64], start: Matrix, structure: str, goal_fixed_mm: NDArray[np.float64],
+        tip_sigma_mm: float,
+    ) -> Result:  # fmt: skip
+        """ICP from `start` (4, 4) onto a structure, then its distance itself; errors predicted at a goal (3,).
+
+        An error of the pointer's tip (`tip_sigma_mm` per axis) moves all points alike and shows in no residual:
+        it is added.
+        """
         assert self._plan is not None, "a room without a plan asks for no such job"
         shape = self._plan.structure(structure).shape
         coarse = register_surface(touched_mm, surface_points(shape), start)
         fine = refine_on_surface(
             touched_mm, coarse.fixed_from_moving, lambda points: signed_distance_mm(shape, points), goal_fixed_mm
         )
-        part = ErrorPart(fine.goal_covariance_mm2, fine.degrees)
-        tre = float(np.sqrt(np.trace(fine.goal_covariance_mm2)))
+        parts = [ErrorPart(fine.goal_covariance_mm2, fine.degrees), ErrorPart.isotropic(tip_sigma_mm)]
+        tre = rms_mm(parts)
         facts = _matrix(fine.fixed_from_moving)
         return facts | {
             "rms_mm": fine.rms_mm,
             "tre_mm": tre,
             "sigma_mm": tre / 3**0.5,
-            "bound_mm": error_bound_mm([part], 0.95),
+            "bound_mm": error_bound_mm(parts, 0.95),
             "points": len(touched_mm),
             "kept": fine.kept,
             "converged": float(coarse.converged and fine.converged),

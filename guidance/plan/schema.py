@@ -101,7 +101,6 @@ class LimitsRow(_Strict):
 
     warn_mm: float = Field(default=5.0, ge=0)
     stop_mm: float = Field(default=2.0, ge=0)
-    hysteresis_mm: float = Field(default=1.0, ge=0)
     temperature_c: float | None = Field(default=None, gt=-60, lt=120)
     cem43_min: float | None = Field(default=None, gt=0)
     dose_gy: float | None = Field(default=None, gt=0)

@@ -62,3 +62,25 @@ def test_an_edited_result_is_refused(tmp_path: Path) -> None:
     plain["fixed_from_moving"][0][3] = 6.0
     with pytest.raises(SettingsError, match="edited"):
         load(tmp_path, json.dumps(plain).encode())
+
+
+def lagging(folder: Path, found: CalibrationResult, now_ns: int = MADE_NS + HOUR_NS) -> Any:
+    (folder / "lag.json").write_bytes(write_result(found))
+    values = read_toml(config_file("procedures", "fusion_biopsy_prostate"))
+    next(row for row in values["streams"] if row["name"] == "Ultrasound")["result"] = "lag.json"
+    settings = with_results(parse_settings(values, "test"), folder, now_ns)
+    return next(row for row in settings.streams if row.name == "Ultrasound")
+
+
+def test_a_stream_takes_its_lag_from_a_file(tmp_path: Path) -> None:
+    lag: dict[str, Any] = {"kind": "temporal", "moving": "Ultrasound", "fixed": "Probe", "errors": {"lag_s": 0.065},
+                           "limits": {"lag_s": 0.3}}  # fmt: skip
+    assert lagging(tmp_path, result(**lag)).lag_ms == pytest.approx(65.0)
+    with pytest.raises(SettingsError, match="not of Ultrasound"):
+        lagging(tmp_path, result(**lag | {"moving": "XRay"}))
+    with pytest.raises(SettingsError, match="not a temporal one"):
+        lagging(tmp_path, result(**lag | {"kind": "points"}))
+    with pytest.raises(SettingsError, match="holds for"):
+        lagging(tmp_path, result(**lag), MADE_NS + 13 * HOUR_NS)
+    with pytest.raises(SettingsError, match=r"at most 0\.3"):
+        lagging(tmp_path, result(**lag | {"errors": {"lag_s": 0.4}}))
