@@ -130,21 +130,24 @@ def test_forecast_is_drawn_dotted_over_the_dose(stage: Stage, open_page: Open) -
         page, STORE % "'forecast' in store.frames.get('forecast').layers", 10
     )
     assert colours(page, "coronal", "vectors", (0xE6, 0xB3, 0xFF)) == 0, "nothing is heated yet"
-    page.evaluate(
-        """async () => { const { store } = await import('/static/app/store.js');
-        const { panes } = await import('/static/app/views.js');
-        const frame = store.frames.get('forecast');
-        const [s, r, c] = frame.shape;
-        const grow = (half) => Uint16Array.from({ length: s * r * c }, (_, n) => {
-          const [i, j] = [n % c, Math.floor(n / c) % r];
-          return Math.abs(i - c / 2) < half && Math.abs(j - r / 2) < half ? 40000 : 1; });
-        frame.layers.dose = { ...frame.layers.dose, values: grow(2) };
-        frame.layers.forecast = { ...frame.layers.dose, name: 'forecast', values: grow(5) };
-        frame.seq += 1000;
-        store.frames.set('forecast', frame);
-        panes.get('coronal').draw(); }"""
-    )
-    dotted = colours(page, "coronal", "vectors", (0xE6, 0xB3, 0xFF))
+    for _ in range(5):  # a forecast of the room itself may come between
+        page.evaluate(
+            """async () => { const { store } = await import('/static/app/store.js');
+            const { panes } = await import('/static/app/views.js');
+            const frame = store.frames.get('forecast');
+            const [s, r, c] = frame.shape;
+            const grow = (half) => Uint16Array.from({ length: s * r * c }, (_, n) => {
+              const [i, j] = [n % c, Math.floor(n / c) % r];
+              return Math.abs(i - c / 2) < half && Math.abs(j - r / 2) < half ? 40000 : 1; });
+            frame.layers.dose = { ...frame.layers.dose, values: grow(2) };
+            frame.layers.forecast = { ...frame.layers.dose, name: 'forecast', values: grow(5) };
+            frame.seq += 1000;
+            store.frames.set('forecast', frame);
+            panes.get('coronal').draw(); }"""
+        )
+        dotted = colours(page, "coronal", "vectors", (0xE6, 0xB3, 0xFF))
+        if dotted > 30:
+            break
     assert dotted > 30, "no forecast"
     assert colours(page, "coronal", "vectors", (0xFF, 0xFF, 0xFF)) > 30, "no 240 CEM43 line"
 
