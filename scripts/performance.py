@@ -38,8 +38,9 @@ def section(name: str, out: Console) -> str:
     where = f"{facts['processor']}, {facts['cores']} cores; load at the start {os.getloadavg()[0]:.1f}."
     if name == "console":
         return "\n".join(console_table(where))
-    rows = run_bench(name, True, out)
-    lines = [f"## {name}", "", f"`guidance bench {name} --quick`; {where}", ""]
+    quick = name != "room"  # its first seconds are the reference, without an alert
+    rows = run_bench(name, quick, out)
+    lines = [f"## {name}", "", f"`guidance bench {name}{' --quick' if quick else ''}`; {where}", ""]
     lines += ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(cell(row.get(column)) for column in COLUMNS) + " |" for row in rows]
     return "\n".join(lines)
