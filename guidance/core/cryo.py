@@ -6,7 +6,7 @@ limits on the gap between ice and organs stop the device without it.
 
 from collections.abc import Iterable
 
-from devices.messages import Acknowledgement, Metrics, Outlines
+from devices.messages import Acknowledgement, Metrics
 from guidance.core.asking import Asking
 from guidance.core.scene import Desk, Scene
 from guidance.events import Effect, JobDone
@@ -98,13 +98,7 @@ class CryoDesk(Desk):
         numbers |= {f"needle_{n + 1}": share for n, share in enumerate(self._asked)}
         message = Metrics(name="cryo", device_time_ns=now_ns, values=numbers, evidence=told)
         yield from self._scene.routes.to("metrics", message)
-        for name, key in LINES.items():
-            if numbers.get(f"{key}_lines"):
-                outlines = Outlines(
-                    name=name, device_time_ns=now_ns, frame="RAS",
-                    points_mm=result.arrays[f"{key}.points"], counts=result.arrays[f"{key}.counts"],
-                )  # fmt: skip
-                yield from self._scene.routes.to("geometry", outlines)
+        yield from self._scene.outlines(LINES, result)
 
     def _organ_facts(self, numbers: dict[str, float], now_ns: int) -> None:
         assert self._row is not None

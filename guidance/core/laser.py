@@ -6,7 +6,7 @@ is acknowledged or told as missing. The guards' limits stop the laser without it
 
 from collections.abc import Iterable
 
-from devices.messages import Acknowledgement, Metrics, Outlines
+from devices.messages import Acknowledgement, Metrics
 from guidance.core.asking import Asking
 from guidance.core.scene import Desk, Scene
 from guidance.events import Effect, JobDone
@@ -71,13 +71,7 @@ class LaserDesk(Desk):
         numbers["light_on"] = float(permitted and self._control.why is Why.ON)
         message = Metrics(name="laser", device_time_ns=now_ns, values=numbers, evidence=told)
         yield from self._scene.routes.to("metrics", message)
-        for name, key in LINES.items():
-            if numbers.get(f"{key}_lines"):
-                outlines = Outlines(
-                    name=name, device_time_ns=now_ns, frame="RAS",
-                    points_mm=result.arrays[f"{key}.points"], counts=result.arrays[f"{key}.counts"],
-                )  # fmt: skip
-                yield from self._scene.routes.to("geometry", outlines)
+        yield from self._scene.outlines(LINES, result)
 
     def _drive(self, numbers: dict[str, float], known: bool, told: dict[str, int], now_ns: int) -> Iterable[Effect]:
         control, asking = self._control, self._asking

@@ -1,12 +1,12 @@
 """The scene: what all desks share. State only; who changes what is each desk's business."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from devices.messages import Acknowledgement, AnyMessage, Image, Matrix
+from devices.messages import Acknowledgement, AnyMessage, Image, Matrix, Outlines
 from devices.quality import Quality
-from guidance.events import Act, Effect, Job, JobDone
+from guidance.events import Act, Effect, Job, JobDone, Send
 from guidance.navigation.tracking import Tracking
 from guidance.outputs.routes import Routes
 from guidance.plan import Plan, Shape
@@ -91,6 +91,16 @@ class Scene:
         """From now on the plane views show this volume."""
         self.volume, self.volume_evidence = {**self.region, **volume}, told
         self.volume_number += 1
+
+    def outlines(self, names: Mapping[str, str], result: JobDone) -> Iterable[Send]:
+        """What a lane drew: `names` maps the message's name to the key of its points, counts and number of lines."""
+        for name, key in names.items():
+            if result.facts.get(f"{key}_lines"):
+                points, counts = result.arrays[f"{key}.points"], result.arrays[f"{key}.counts"]
+                message = Outlines(
+                    name=name, device_time_ns=result.now_ns, frame="RAS", points_mm=points, counts=counts
+                )
+                yield from self.routes.to("geometry", message)
 
     def live_tools(self, now_ns: int) -> tuple[dict[str, Matrix], dict[str, int]]:
         """`ras_from_tool` of every tool that may be shown as live, and the poses that this comes from."""
