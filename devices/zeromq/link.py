@@ -96,18 +96,22 @@ class ZeroMQLink:
     def _open(self, role: str, name: str, endpoint: str) -> None:
         assert self._context is not None
         socket = self._sockets[name] = make_socket(self._context, ROLES[role], endpoint, self._settings)
-        watch = Watch(socket, f"{role} {endpoint}", self._on_change)
+        if role in ("listen", "subscribe"):
+            socket.subscribe(room_prefix(self._settings.room))
+        read = {
+            "listen": self._read_messages,
+            "subscribe": self._read_messages,
+            "issue": self._read_answers,
+            "execute": self._read_commands,
+        }.get(role)
+        reader = None if read is None else Reader(socket, lambda: read(name, socket))
+        if reader is not None:
+            self._readers[name] = reader
+        watch = Watch(socket, f"{role} {endpoint}", self._on_change, reader)
         self._watches.append(watch)
         join(socket, ROLES[role], endpoint)
         self.addresses[name] = socket.getsockopt_string(zmq.LAST_ENDPOINT)
         watch.label = f"{role} {self.addresses[name]}"
-        if role in ("listen", "subscribe"):
-            socket.subscribe(room_prefix(self._settings.room))
-            self._readers[name] = Reader(socket, lambda: self._read_messages(name, socket))
-        elif role == "issue":
-            self._readers[name] = Reader(socket, lambda: self._read_answers(name, socket))
-        elif role == "execute":
-            self._readers[name] = Reader(socket, lambda: self._read_commands(name, socket))
 
     async def stop(self) -> None:
         """Close everything; what libzmq still holds is dropped."""

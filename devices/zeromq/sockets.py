@@ -150,10 +150,15 @@ class Reader:
 
 
 class Watch:
-    """Tells when peers of one socket come and go, from libzmq's socket monitor. Make it before the socket is joined."""
+    """Tells when peers of one socket come and go, from libzmq's socket monitor. Make it before the socket is joined.
 
-    def __init__(self, socket: Socket, label: str, on_change: Callable[[bool, str, str], None]) -> None:
-        self._watched, self.label, self._on_change = socket, label, on_change
+    `reader` is the watched socket's own, where it has one: looking after the socket uses up its wake-up.
+    """
+
+    def __init__(
+        self, socket: Socket, label: str, on_change: Callable[[bool, str, str], None], reader: Reader | None = None
+    ) -> None:
+        self._watched, self.label, self._on_change, self._watched_reader = socket, label, on_change, reader
         self._monitor = socket.get_monitor_socket(WATCHED)
         self._failed = 0
         self._reader = Reader(self._monitor, self._read)
@@ -164,6 +169,8 @@ class Watch:
             event = parse_monitor_message(self._monitor.recv_multipart())
             self._tell(zmq.Event(event["event"]), int(event["value"]))
         readable(self._watched)  # lets the socket forget pipes of peers that left
+        if self._watched_reader is not None:
+            self._watched_reader.again()
 
     def _tell(self, event: zmq.Event, value: int) -> None:
         if event == zmq.Event.HANDSHAKE_SUCCEEDED:

@@ -78,7 +78,7 @@ def test_arming_and_starting_reach_the_device_and_power_only_falls(stage: Stage,
     until(page, "document.getElementById('phase').textContent === 'HOLD'")
     page.get_by_role("button", name="FINISH").click()
     until(page, "document.getElementById('phase').textContent === 'IDLE'")
-    assert {"ARM", "START", "HOLD", "FINISH", "SET_POWER"} <= set(stage.told["acts"])
+    stage.wait(lambda told: {"ARM", "START", "HOLD", "FINISH", "SET_POWER"} <= set(told["acts"]))
 
 
 def test_a_second_step_that_comes_late_is_refused(stage: Stage, open_page: Open) -> None:
@@ -117,7 +117,7 @@ def test_points_are_placed_on_the_image_and_judged_by_the_core(stage: Stage, ope
     for left in (1, 0):
         page.get_by_role("button", name="remove").first.click()
         until(page, STORE % f"store.state.points.length === {left}", 15)
-    assert {"PLACE_POINT", "REMOVE_POINT"} <= set(stage.told["acts"])
+    stage.wait(lambda told: {"PLACE_POINT", "REMOVE_POINT"} <= set(told["acts"]))
 
 
 def test_a_new_baseline_is_asked_for_on_the_page(stage: Stage, open_page: Open) -> None:

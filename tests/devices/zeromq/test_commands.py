@@ -1,6 +1,7 @@
 """The acknowledged command channel: as state machines, and over sockets with a peer that is lost."""
 
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -145,6 +146,32 @@ async def test_a_device_that_never_answers_is_told_once(start_link, wait_until):
     assert service.link.counters["unanswered"] == 1
     assert len(device.messages) == 1
     assert service.link._timer is None
+
+
+def see_the_peer_first(watch):
+    """Both wake-ups are there before the loop looks at either, and the watch goes first."""
+    deadline = time.monotonic() + 2
+    while not watch.peers and time.monotonic() < deadline:
+        time.sleep(0.005)
+        watch._read()
+    time.sleep(0.05)
+    watch._read()
+
+
+async def test_a_command_that_comes_with_its_peer_is_heard(start_link, wait_until):
+    """Looking after a socket when a peer comes uses up the one wake-up that its waiting messages gave."""
+    device = await start_link(execute=FREE)
+    await asyncio.sleep(0.05)
+    context = zmq.Context()
+    try:
+        service = context.socket(zmq.DEALER)
+        service.linger = 0
+        service.connect(device.link.address)
+        service.send_multipart(to_parts(topic_of("or-1", command()), "x", 0, command()))
+        see_the_peer_first(device.link._watches[0])
+        await wait_until(lambda: device.messages, "the command", 2.0)
+    finally:
+        context.destroy(linger=0)
 
 
 async def test_the_command_channel_takes_commands_only(start_link, wait_until):
