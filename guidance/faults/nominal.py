@@ -68,7 +68,7 @@ class Nominal:
         if second - self._since_s < due:
             return
         verb = "FINISH" if phase in (Phase.TREATING, Phase.HOLD) else STEP[phase]
-        for word in ("ACKNOWLEDGE", verb):
+        for word in ("ACKNOWLEDGE", *(("RESET",) if verb == "ARM" else ()), verb):  # a HOLD may have latched
             values = self._core.treatment.shown() if word == "START" else {}
             room.take(Act(now_ns=room.now_ns, verb=word, actor="operator", values={**values}))
         self._phase = self._core.treatment.phase

@@ -156,7 +156,7 @@ def fast_change(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
             continue
         before, last[guard] = last.get(guard), (mean, answer.at_ns)
         if before is not None:
-            rate = abs(mean - before[0]) / max((answer.at_ns - before[1]) / 1e9, 1e-3)
+            rate = abs(mean - before[0]) / (max(answer.at_ns - before[1], trace.period_ns) / 1e9)
             if rate > limits["heat_rate_c_per_s"]:
                 since = answer.frame_ns
                 yield Expectation("T4", "T4r", guard, since, bound_ms, "HOLD", ARMED, False, answer.at_ns)

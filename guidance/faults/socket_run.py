@@ -33,7 +33,9 @@ ROOMS = 2  # a room takes a fifth of a core with its proxies, and waits most of 
 LATE_NS = 25_000_000  # a loop whose ticks came this late was not given the processor: nothing can be timed
 TRIES = 4
 Named = tuple[int, str, Outcome]  # (seed, what it was, outcome)
-STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START", Phase.HOLD: "FINISH"}
+STEPS = {  # a HOLD that latched outlives its phase: it is reset in IDLE too
+    Phase.STOPPED: ("RESET",), Phase.IDLE: ("RESET", "ARM"), Phase.READY: ("START",), Phase.HOLD: ("FINISH",),
+}  # fmt: skip
 
 
 class SocketRoom:
@@ -75,10 +77,9 @@ class SocketRoom:
             phase = core.treatment.phase
             if phase is Phase.TREATING:
                 return True
-            for verb in ("ACKNOWLEDGE", STEP.get(phase, "")):
-                if verb:
-                    values = core.treatment.shown() if verb == "START" else {}
-                    room.handle(Act(now_ns=room.clock.now_ns(), verb=verb, actor="operator", values={**values}))
+            for verb in ("ACKNOWLEDGE", *STEPS.get(phase, ())):
+                values = core.treatment.shown() if verb == "START" else {}
+                room.handle(Act(now_ns=room.clock.now_ns(), verb=verb, actor="operator", values={**values}))
             await asyncio.sleep(0.05)
         return False
 

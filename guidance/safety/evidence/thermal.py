@@ -45,7 +45,8 @@ class GuardMemory:
     """What rules over more than one frame need to remember of each guard.
 
     `roles` as in the room's settings (absent = organ at risk), `t0_c` the body's temperature. With `period_ns`, the
-    time between two frames, a frame that never came counts as one without temperature.
+    time between two frames, a frame that never came counts as one without temperature, and answers that come in a
+    heap after a stall are no faster change: they were acquired a period apart.
     """
 
     def __init__(
@@ -122,7 +123,8 @@ class GuardMemory:
         dose = _number(result, f"{guard}.dose_upper_cem43_min")
         last = self._last.get(guard)
         twice = min(voxel, last.voxel_c) if last else NO_TEMPERATURE_C
-        rate = abs(mean - last.mean_c) / max((at_ns - last.at_ns) / 1e9, 1e-3) if last else 0.0
+        apart_s = max(at_ns - (last.at_ns if last else 0), self._period_ns, 1_000_000) / 1e9
+        rate = abs(mean - last.mean_c) / apart_s if last else 0.0
         self._see(facts, guard, known, at_ns)
         if known:
             self._last[guard] = _Last(voxel, mean, at_ns)

@@ -80,6 +80,15 @@ def test_a_frame_gives_every_fact_of_its_guards(facts: Facts) -> None:
     assert value(facts, "heat_rate_c_per_s", "rib") == pytest.approx(10.0)
 
 
+def test_answers_in_a_heap_are_no_jump_of_temperature(facts: Facts) -> None:
+    guards = evidence.GuardMemory({"rib": 45.0}, {"rib": 17.0}, {}, 37.0, period_ns=ms(200))
+    guards.measure(facts, OK, "MR", NOW)
+    guards.measure(facts, {**OK, "rib.mean_c": 38.5}, "MR", NOW + ms(5))
+    assert value(facts, "heat_rate_c_per_s", "rib") == pytest.approx(2.5)
+    guards.measure(facts, {**OK, "rib.mean_c": 37.5}, "MR", NOW + ms(405))
+    assert value(facts, "heat_rate_c_per_s", "rib") == pytest.approx(2.5)
+
+
 @pytest.mark.parametrize(
     ("role", "fact", "expected"),
     [
