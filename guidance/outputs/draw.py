@@ -1,6 +1,8 @@
 """Drawing on RGBA pictures: cased lines, labels, letters, hatches. Coordinates are (column, row) pixels."""
 
+import functools
 import math
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,6 +13,7 @@ from guidance.outputs.palette import OUTLINE, RGB
 Picture = NDArray[np.uint8]
 _SHIFT = 4  # fractional bits that OpenCV takes for sub-pixel positions
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SCALED = (np.uint8, np.int8, np.uint16, np.int16, np.int32, np.float32, np.float64)  # what OpenCV scales
 
 
 def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
@@ -19,13 +22,12 @@ def _fixed(points: NDArray[np.float64]) -> NDArray[np.int32]:
 
 def line(picture: Picture, points: NDArray[np.float64], kind: str, closed: bool = False, width: int = 2) -> None:
     """Draw a polyline (N, 2) in the colour of `kind` with a black casing of one pixel, in place."""
-    _strokes(picture, [points], kind, closed, width)
+    _strokes(picture, [_fixed(points)], kind, closed, width)
 
 
-def _strokes(picture: Picture, lines: list[NDArray[np.float64]], kind: str, closed: bool, width: int) -> None:
-    fixed = [_fixed(points) for points in lines]
+def _strokes(picture: Picture, lines: list[NDArray[np.int32]], kind: str, closed: bool, width: int) -> None:
     for colour, thickness in (((0, 0, 0), width + 2), (OUTLINE[kind], width)):
-        cv2.polylines(picture, fixed, closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT)
+        cv2.polylines(picture, lines, closed, (*colour, 255), thickness, cv2.LINE_AA, _SHIFT)
 
 
 def dashed(picture: Picture, points: NDArray[np.float64], kind: str, dash_px: float = 8.0, width: int = 2) -> None:
@@ -45,13 +47,13 @@ def _pattern(picture: Picture, points: NDArray[np.float64], kind: str, lengths_p
     if along[-1] == 0.0:
         return
     marks = np.cumsum(np.tile(lengths_px, math.ceil(along[-1] / sum(lengths_px))))
-    strokes = []
-    for start, stop in zip(np.concatenate([[0.0], marks[1:-1:2]]), marks[::2], strict=True):
-        if start < along[-1]:
-            end = min(stop, along[-1])
-            at = np.array([start, *along[np.searchsorted(along, start, "right") : np.searchsorted(along, end)], end])
-            strokes.append(np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)]))
-    _strokes(picture, strokes, kind, closed=False, width=2)
+    starts = np.concatenate([[0.0], marks[1:-1:2]])
+    stops = np.minimum(marks[::2], along[-1])
+    at = np.sort(np.concatenate([along, starts, stops]))
+    fixed = _fixed(np.column_stack([np.interp(at, along, points[:, axis]) for axis in (0, 1)]))
+    first, last = np.searchsorted(at, starts, "left"), np.searchsorted(at, stops, "right")
+    lines = [fixed[a:b] for a, b, start in zip(first, last, starts, strict=True) if start < along[-1]]
+    _strokes(picture, lines, kind, closed=False, width=2)
 
 
 def dotted(picture: Picture, points: NDArray[np.float64], kind: str, gap_px: float = 6.0) -> None:
@@ -92,9 +94,26 @@ def label(
     picture: Picture, text: str, at: tuple[float, float], colour: RGB = OUTLINE["text"], size: float = 0.45
 ) -> None:
     """Write `text` with its baseline's left end at `at`, with a black casing, in place."""
-    origin = (round(at[0]), round(at[1]))
-    for shade, thickness in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(picture, text, origin, _FONT, size, (*shade, 255), thickness, cv2.LINE_AA)
+    kept, added, (left, rise) = _written(text, size, colour)
+    column, row = round(at[0]) - left, round(at[1]) - rise
+    rows, columns = kept.shape[:2]
+    part = picture[max(row, 0) : max(row + rows, 0), max(column, 0) : max(column + columns, 0)]
+    top, start = max(0, -row), max(0, -column)
+    inside = np.s_[top : top + part.shape[0], start : start + part.shape[1]]
+    part[:] = part * kept[inside] + added[inside]
+
+
+@functools.lru_cache(maxsize=512)
+def _written(text: str, size: float, colour: RGB) -> tuple[NDArray[np.float32], NDArray[np.float32], tuple[int, int]]:
+    """Text with its casing as what is kept of the picture (rows, columns, 1) and what is added to it; its origin."""
+    (width, height), below = cv2.getTextSize(text, _FONT, size, 3)
+    left, rise = 4, height + 4
+    casing, ink = np.zeros((2, rise + below + 4, width + 8), np.uint8)
+    for grey, thickness in ((casing, 3), (ink, 1)):
+        cv2.putText(grey, text, (left, rise), _FONT, size, 255, thickness, cv2.LINE_AA)
+    inked = ink[..., np.newaxis] / np.float32(255)
+    kept = (1 - casing[..., np.newaxis] / np.float32(255)) * (1 - inked)
+    return kept, np.concatenate([inked * np.array(colour, np.float32), 255 * (1 - kept)], axis=-1), (left, rise)
 
 
 class Labels:
@@ -139,8 +158,11 @@ def hatch(picture: Picture, where: NDArray[np.bool_], kind: str, period: int = 8
     picture[stripes] = (*OUTLINE[kind], 255)
 
 
-def grey_rgba(image: NDArray[np.float32] | NDArray[np.uint8], white: float) -> Picture:
-    """An opaque RGBA picture of a grey image; `white` is the value shown as white."""
-    grey = np.clip(image * (255.0 / white if white > 0 else 0.0), 0, 255).astype(np.uint8)
+def grey_rgba(image: NDArray[Any], white: float) -> Picture:
+    """An opaque RGBA picture of a grey image of any scalar type; `white` is shown white, negative black."""
+    if image.dtype not in _SCALED:
+        image = image.astype(np.float32)
+    scale = 255.0 / white if white > 0 else 0.0
+    grey = cv2.convertScaleAbs(np.maximum(image, 0) if image.dtype.kind in "if" else image, alpha=scale)
     picture: Picture = cv2.cvtColor(grey, cv2.COLOR_GRAY2RGBA)
     return picture

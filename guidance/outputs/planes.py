@@ -5,7 +5,6 @@ in coronal and sagittal views superior is up, and sagittal views look from the p
 anterior on the viewer's left.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,12 +49,13 @@ def _sample(volume, image_from_pixel, outside, out):  # type: ignore[no-untyped-
     slices, rows, columns = volume.shape
     m = image_from_pixel
     for v in range(out.shape[0]):
+        i0 = m[0, 1] * v + m[0, 3] + 0.5
+        j0 = m[1, 1] * v + m[1, 3] + 0.5
+        k0 = m[2, 1] * v + m[2, 3] + 0.5
         for u in range(out.shape[1]):
-            i = math.floor(m[0, 0] * u + m[0, 1] * v + m[0, 3] + 0.5)
-            j = math.floor(m[1, 0] * u + m[1, 1] * v + m[1, 3] + 0.5)
-            k = math.floor(m[2, 0] * u + m[2, 1] * v + m[2, 3] + 0.5)
-            if 0 <= i < columns and 0 <= j < rows and 0 <= k < slices:
-                out[v, u] = volume[k, j, i]
+            x, y, z = m[0, 0] * u + i0, m[1, 0] * u + j0, m[2, 0] * u + k0
+            if 0.0 <= x < columns and 0.0 <= y < rows and 0.0 <= z < slices:
+                out[v, u] = volume[int(z), int(y), int(x)]
             else:
                 out[v, u] = outside
 
