@@ -49,6 +49,7 @@ class PredictorSettings:
     solve_every: int = 4
     hold_beyond: float = 2.0  # times the trailing 99th percentile of the increment
     error_memory: int = 300
+    alike_s: float = 0.01  # horizons this near share one record of errors: a measured latency is never twice the same
 
 
 @dataclass(frozen=True)
@@ -62,13 +63,14 @@ class Forecast:
 
 @dataclass
 class _Horizon:
-    """What is kept for one horizon that is asked for: models of the steps around it, and its own record of errors."""
+    """The record of horizons that are alike (`alike_s`): guesses that wait for their truth, and past errors."""
 
     pending: deque[tuple[float, Array]]
     squares: deque[Array]
     reach: float = np.inf
     reach_at: int = -1
-    answers: dict[int, tuple[Array, PredictionState]] = field(default_factory=dict)
+    asked_at: int = 0
+    answers: dict[float, tuple[int, Array, PredictionState]] = field(default_factory=dict)  # horizon -> update, answer
 
 
 @dataclass
@@ -138,8 +140,10 @@ class PositionPredictor:
             self._times.popleft()
             self._values.popleft()
         self._updates += 1
-        for horizon in self._horizons.values():
+        for key, horizon in list(self._horizons.items()):
             self._score(horizon, t_s, value)
+            if self._updates - horizon.asked_at > self.settings.error_memory:
+                del self._horizons[key]
 
     def _fill_grid(self, t_s: float, value: Array) -> None:
         step, before_s, before = self.settings.step_s, self._times[-1], self._values[-1]
@@ -189,16 +193,18 @@ class PositionPredictor:
             raise ValueError("predict: no measurement yet; call update first")
         if not 0 <= horizon_s <= s.longest_horizon_s:
             raise ValueError(f"predict: horizon {horizon_s} s is outside 0 .. {s.longest_horizon_s} s")
-        key = round(horizon_s, 4)
+        exact, key = round(horizon_s, 4), round(horizon_s / s.alike_s)
         horizon = self._horizons.get(key)
         if horizon is None:
             horizon = self._horizons[key] = _Horizon(deque(), deque(maxlen=s.error_memory))
-        if self._updates not in horizon.answers:
-            answer = self._answer(key, horizon)
-            horizon.answers = {self._updates: answer}
-            horizon.pending.append((self._times[-1] + key, answer[0]))
-        position, state = horizon.answers[self._updates]
-        sigma = self._sigma(key, horizon, state)
+        horizon.asked_at = self._updates
+        if horizon.answers.get(exact, (-1,))[0] != self._updates:
+            position, state = self._answer(exact, horizon)
+            horizon.answers = {h: a for h, a in horizon.answers.items() if a[0] == self._updates}
+            horizon.answers[exact] = (self._updates, position, state)
+            horizon.pending.append((self._times[-1] + exact, position))
+        _, position, state = horizon.answers[exact]
+        sigma = self._sigma(exact, horizon, state)
         return Forecast(position.reshape(self._shape).copy(), sigma.reshape(self._shape), state)
 
     def _sigma(self, horizon_s: float, horizon: _Horizon, state: PredictionState) -> Array:
@@ -255,18 +261,26 @@ class PositionPredictor:
 
     def _joint_row(self, recent: Array) -> Array:
         """Position from the mean, then the past relative to now, then the constant."""
-        past = recent[list(self.settings.joint_lags)] - recent[0]
-        past[0] = self.settings.joint_level * (recent[0] - self._mean)
-        return np.append(past.ravel(), 1.0)
+        return np.asarray(self._joint_rows(recent[list(self.settings.joint_lags)][None])[0])
+
+    def _joint_rows(self, past: Array) -> Array:
+        """Features (n, lags * coordinates + 1) of pasts (n, lags, coordinates)."""
+        rows = past - past[:, :1]
+        rows[:, 0] = self.settings.joint_level * (past[:, 0] - self._mean)
+        return np.concatenate([rows.reshape(len(rows), -1), np.ones((len(rows), 1))], axis=1)
 
     def _own_row(self, recent: Array, coordinate: int) -> Array:
-        line = recent[:, coordinate]
-        past = line[list(self.settings.own_lags)] - line[0]
-        past[0] = line[0] - self._mean[coordinate]
-        return np.append(past, 1.0)
+        return np.asarray(self._own_rows(recent[list(self.settings.own_lags)][None], coordinate)[0])
+
+    def _own_rows(self, past: Array, coordinate: int) -> Array:
+        """Features (n, lags + 1) of one coordinate of pasts (n, lags, coordinates)."""
+        line = past[:, :, coordinate]
+        rows = line - line[:, :1]
+        rows[:, 0] = line[:, 0] - self._mean[coordinate]
+        return np.concatenate([rows, np.ones((len(rows), 1))], axis=1)
 
     def _learn(self, steps: int) -> _Models:
-        """Bring the models of this many steps up to the newest grid row."""
+        """Bring the models of this many steps up to the newest grid row, all rows at once: a horizon may be new."""
         s, coordinates = self.settings, self._grid.shape[1]
         total = self._dropped + self._count
         models = self._models.get(steps)
@@ -274,13 +288,13 @@ class PositionPredictor:
             joint = Ridge(len(s.joint_lags) * coordinates + 1, coordinates, s.joint_penalty, s.forgetting)
             own = [Ridge(len(s.own_lags) + 1, 1, s.own_penalty, s.forgetting) for _ in range(coordinates)]
             models = self._models[steps] = _Models(joint, own, self._dropped + self._span - 1, -s.solve_every)
-        for index in range(max(models.taken, self._dropped + self._span - 1), total - steps):
-            row = index - self._dropped
-            past = self._grid[row - self._span + 1 : row + 1][::-1]
-            moved = self._grid[row + steps] - self._grid[row]
-            models.joint.absorb(self._joint_row(past), moved)
+        now = np.arange(max(models.taken, self._dropped + self._span - 1), total - steps) - self._dropped
+        if now.size:
+            moved = self._grid[now + steps] - self._grid[now]
+            models.joint.absorb(self._joint_rows(self._grid[now[:, None] - s.joint_lags]), moved)
+            past = self._grid[now[:, None] - s.own_lags]
             for c, ridge in enumerate(models.own):
-                ridge.absorb(self._own_row(past, c), moved[c : c + 1])
+                ridge.absorb(self._own_rows(past, c), moved[:, c : c + 1])
         models.taken = total - steps
         if total - models.solved >= s.solve_every:
             for ridge in (models.joint, *models.own):

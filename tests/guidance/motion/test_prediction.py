@@ -1,6 +1,7 @@
 """The predictor on painted and on real breathing, and what it says when it does not know."""
 
 import csv
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 
 from guidance.motion import PositionPredictor, PredictionState, PredictorSettings
+from guidance.motion.autoregression import Ridge
 
 
 def breathing(t_s):
@@ -87,6 +89,47 @@ def test_memory_is_bounded_and_survives_being_full():
     predictor, now = fed(130.0, settings=settings)
     assert len(predictor._grid) == 800
     np.testing.assert_allclose(predictor.predict(0.5), breathing(now + 0.5), atol=0.3)
+
+
+def test_a_horizon_never_asked_for_before_costs_no_frame():
+    """The measured latency wanders, so new horizons come at any time: 10 ms of work at the end of a full memory."""
+    predictor = PositionPredictor()
+    for k in range(1800):
+        predictor.update(0.167 * k, breathing(0.167 * k)[1:])
+    predictor.forecast(0.15)
+    taken = []
+    for horizon_s in (0.25, 0.45, 0.65, 0.85):
+        begun = time.thread_time()
+        assert predictor.forecast(horizon_s).state is PredictionState.OK
+        taken.append(time.thread_time() - begun)
+    assert min(taken) < 0.010, taken
+
+
+def test_learning_late_is_learning_all_along():
+    """A model that takes in all rows at once equals one that took each as it came."""
+    rng = np.random.default_rng(2)
+    rows, targets = rng.standard_normal((50, 4)), rng.standard_normal((50, 2))
+    late, early = Ridge(4, 2, 0.5, 0.9), Ridge(4, 2, 0.5, 0.9)
+    late.absorb(rows, targets)
+    for row, target in zip(rows, targets, strict=True):
+        early.absorb(row[None], target[None])
+    late.solve()
+    early.solve()
+    np.testing.assert_allclose(late.weights, early.weights, rtol=1e-9)
+    age = 0.9 ** np.arange(49, -1, -1.0)
+    normal = (rows.T * age) @ rows + np.diag([0.5, 0.5, 0.5, 1e-6])
+    np.testing.assert_allclose(late.weights, np.linalg.solve(normal, (rows.T * age) @ targets), rtol=1e-9)
+
+
+def test_a_wandering_horizon_keeps_one_record_and_old_ones_go():
+    predictor, _ = fed(60.0)
+    for k in range(600, 1000):
+        predictor.update(0.1 * k, breathing(0.1 * k))
+        predictor.forecast(0.3 + 0.004 * np.sin(k))
+        if k == 650:
+            predictor.forecast(1.0)
+    assert len(predictor._horizons) == 1
+    assert predictor.sigma(0.301).max() < 0.3, "its errors, not the size of the motion"
 
 
 @pytest.mark.parametrize(
