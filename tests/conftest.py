@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+import guidance  # noqa: F401 - before numpy: it gives BLAS one thread, as in the service
+
 ROOT = Path(__file__).resolve().parent.parent
 IGTL_BUILD = ROOT / ".peers" / "igtl" / "build"
 

@@ -55,7 +55,7 @@ class Stage:
         self._stack.push_async_callback(program.end)
         return program
 
-    async def until(self, condition: Callable[[], Any], what: str, timeout_s: float = 20.0) -> None:
+    async def until(self, condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> None:
         """Wait for something that must come; the generous limit only ends a hang."""
         try:
             async with asyncio.timeout(timeout_s):

@@ -28,8 +28,8 @@ for system in ("ras", "lps"):
 client.send_message(pyigtl.StringMessage("Hello", device_name="Words"))
 client.send_message(pyigtl.PointMessage([[1, 2, 3], [4, 5, 6]], names=["a", "b"], device_name="Fiducials"))
 while True:
-    got = client.wait_for_message("StylusToRAS", timeout=10)
-    print("GOT", got.matrix[0, 3], client.wait_for_message("overlay", timeout=10).image.shape, flush=True)
+    got = client.wait_for_message("StylusToRAS", timeout=60)
+    print("GOT", got.matrix[0, 3], client.wait_for_message("overlay", timeout=60).image.shape, flush=True)
 """
 
 SERVER = """
@@ -53,7 +53,7 @@ def of(messages: list[Any], kind: type) -> list[Any]:
 async def test_pyigtl_client(room: Any) -> None:
     link = await room.open("listen", port=0)
     child = await room.run(Path(sys.executable), "-c", CLIENT, link.address[1])
-    await room.until(lambda: of(room.messages, Points), "the last of its messages", 30)
+    await room.until(lambda: of(room.messages, Points), "the last of its messages", 90)
     first, second = of(room.messages, Pose)
     assert (first.moving, first.fixed, first.quality) == ("Probe", "Tracker", Quality.OK)
     assert first.device_time_ns == 1_000_250_000_000
@@ -86,7 +86,7 @@ async def test_pyigtl_client(room: Any) -> None:
 async def test_pyigtl_server_as_a_device(room: Any, free_port: int) -> None:
     link = await room.open("connect", port=free_port, backoff_most_s=0.3)
     child = await room.run(Path(sys.executable), "-c", SERVER, free_port)
-    await room.until(lambda: len(of(room.messages, Pose)) >= 5, "poses", 30)
+    await room.until(lambda: len(of(room.messages, Pose)) >= 5, "poses", 90)
     assert of(room.messages, Pose)[0].fixed_from_moving[:3, 3].tolist() == [4.0, 5.0, 6.0]
     link.send(Text(name="hello", text="from the room"))
     await room.until(lambda: "GOT hello from the room" in child.said, "our text at pyigtl")

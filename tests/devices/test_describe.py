@@ -65,7 +65,7 @@ def stream(row: LinkRow, direction: str) -> StreamRow:
 @pytest.mark.parametrize("kind", ["openigtlink", "zeromq"])
 async def test_what_went_and_came_stands_in_the_description(pairs: Any, kind: str) -> None:
     talker, hearer, ears = pairs[kind]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while not ears.messages:
             talker.send(pose(0))
             await asyncio.sleep(0.02)

@@ -54,7 +54,7 @@ async def run() -> AsyncIterator[Run]:
 async def line_with(process: asyncio.subprocess.Process, *wanted: str) -> str:
     """The first line that it prints in which all of `wanted` stand."""
     assert process.stdout is not None
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(120):
         while True:
             line = (await process.stdout.readline()).decode()
             assert line, "it ended"

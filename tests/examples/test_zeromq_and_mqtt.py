@@ -42,7 +42,7 @@ async def example():
 async def read_until(process, *wanted) -> str:
     """What it prints, up to the moment where all of `wanted` stand there."""
     said = ""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not all(word in said for word in wanted):
             said += (await process.stdout.readline()).decode()
     return said

@@ -177,7 +177,7 @@ async def start_link() -> AsyncIterator[Callable[..., object]]:
         await link.stop()
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait for a condition; the test fails with `what` where it never comes."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

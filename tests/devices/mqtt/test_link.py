@@ -186,7 +186,7 @@ async def test_stopping_ends_soon_with_a_frozen_broker(broker, start_link, wait_
     await wait_until(lambda: ours.up, "connected")
     broker.signal(signal.SIGSTOP)
     ours.link.send(alert(1))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await ours.link.stop()
     assert len(ours.outbox.pending(10)) == 1
 

@@ -67,7 +67,7 @@ async def open_link() -> AsyncIterator[Open]:
         yield start
 
 
-async def _until(condition: Callable[[], Any], what: str, timeout_s: float = 5.0) -> None:
+async def _until(condition: Callable[[], Any], what: str, timeout_s: float = 60.0) -> None:
     try:
         async with asyncio.timeout(timeout_s):
             while not condition():  # noqa: ASYNC110
@@ -112,7 +112,7 @@ class RawPeer:
         return await self.next()
 
     async def next(self) -> b.Wire:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while not self.heard:
                 data = await self.reader.read(65536)
                 assert data, "the link closed this peer"
@@ -121,7 +121,7 @@ class RawPeer:
 
     async def ended(self) -> bool:
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 while await self.reader.read(65536):
                     pass
         return True

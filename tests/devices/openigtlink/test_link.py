@@ -135,7 +135,7 @@ async def test_a_slow_drip_ends_at_the_total_deadline(open_link: Any, until: Any
 async def test_silence_is_seen_where_it_is_asked_for(open_link: Any, until: Any, dial: Any) -> None:
     server = await open_link(idle_limit_s=0.2)
     await dial(server.port)
-    await until(lambda: server.gone, "the end of a silent peer", 2.0)
+    await until(lambda: server.gone, "the end of a silent peer")
     assert "sent nothing for 0.2 s" in server.gone[0]
 
 
@@ -175,7 +175,7 @@ async def test_a_reader_that_never_reads_costs_its_queue_and_delays_nobody(
     for connection in server.link._connections:
         assert connection.queued_bytes < 3 * 1024 * 1024
     assert server.link.counters.dropped >= 5 * 40
-    await until(lambda: server.losses, "a report of what was dropped", 3.0)
+    await until(lambda: server.losses, "a report of what was dropped")
     assert "slow peer" in server.losses[0][2]
 
 
@@ -214,7 +214,7 @@ async def test_texts_are_never_dropped_silently_a_full_queue_ends_the_peer(
         server.link.send(Text(name="note", text="x" * 50_000))
     await until(lambda: server.gone, "the end of the peer")
     assert "send queue over 1000000 bytes" in server.gone[0]
-    await until(lambda: server.losses, "a report", 3.0)
+    await until(lambda: server.losses, "a report")
 
 
 async def test_a_peer_that_stops_reading_is_closed_after_the_stall_limit(
@@ -226,7 +226,7 @@ async def test_a_peer_that_stops_reading_is_closed_after_the_stall_limit(
     peer.writer.transport.pause_reading()
     for _ in range(40):
         server.link.send(picture(size=1024))
-    await until(lambda: server.gone, "the end of the stalled peer", 3.0)
+    await until(lambda: server.gone, "the end of the stalled peer")
     assert "read nothing for 0.4 s" in server.gone[0]
 
 
@@ -267,7 +267,7 @@ async def test_200_clients_get_every_text(open_link: Any, until: Any) -> None:
         await writer.wait_closed()
 
     tasks = [asyncio.create_task(client()) for _ in range(200)]
-    await until(lambda: len(server.link.peers) == 200, "200 clients", 20.0)
+    await until(lambda: len(server.link.peers) == 200, "200 clients")
     for index in range(5):
         server.link.send(Text(name="note", text=str(index)))
         await asyncio.sleep(0.01)
@@ -302,7 +302,7 @@ async def test_a_device_that_comes_back_is_found_again(open_link: Any, until: An
     assert "closed by the peer" in client.gone[0]
     assert "cannot connect" in client.gone[1]
     second = await open_link(port=port)
-    await until(lambda: client.link.peers, "the second connection", 3.0)
+    await until(lambda: client.link.peers, "the second connection")
     second.link.send(pose())
     await until(lambda: client.messages, "a pose")
     assert len(client.gone) == 2, "the same failure is told once, not at every attempt"

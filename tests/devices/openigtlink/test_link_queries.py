@@ -172,7 +172,7 @@ async def test_commands_do_not_travel_in_the_open(open_link: Any, dial: Any, unt
     peer.say(b"".join(encode(b.CommandData(command_id=1, name="POWER"))))
     assert await peer.ended()
     assert not server.messages
-    await until(lambda: any("TLS" in reason for *_, reason in server.losses), "the loss of our own", 3.0)
+    await until(lambda: any("TLS" in reason for *_, reason in server.losses), "the loss of our own")
 
 
 async def test_a_fault_in_the_room_ends_the_peer_with_its_reason_and_not_the_link(until: Any) -> None:

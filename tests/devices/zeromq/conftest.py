@@ -21,7 +21,7 @@ class Heard:
     losses: list[tuple[str, int, str]] = field(default_factory=list)
 
 
-async def until(condition: Callable[[], object], what: str, seconds: float = 10.0) -> None:
+async def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     """Wait for a condition; the test fails with `what` where it never comes."""
     deadline = asyncio.get_running_loop().time() + seconds
     while not condition():

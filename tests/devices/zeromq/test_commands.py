@@ -150,7 +150,7 @@ async def test_a_device_that_never_answers_is_told_once(start_link, wait_until):
 
 def see_the_peer_first(watch):
     """Both wake-ups are there before the loop looks at either, and the watch goes first."""
-    deadline = time.monotonic() + 2
+    deadline = time.monotonic() + 30
     while not watch.peers and time.monotonic() < deadline:
         time.sleep(0.005)
         watch._read()
@@ -169,7 +169,7 @@ async def test_a_command_that_comes_with_its_peer_is_heard(start_link, wait_unti
         service.connect(device.link.address)
         service.send_multipart(to_parts(topic_of("or-1", command()), "x", 0, command()))
         see_the_peer_first(device.link._watches[0])
-        await wait_until(lambda: device.messages, "the command", 2.0)
+        await wait_until(lambda: device.messages, "the command")
     finally:
         context.destroy(linger=0)
 

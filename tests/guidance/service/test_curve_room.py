@@ -102,7 +102,7 @@ async def test_an_allowed_key_hears_the_room_and_no_other(folder: Path) -> None:
             outside = [subscriber(context, folder, port, name) for name in ("stranger", "")]
             reader = subscriber(context, folder, port, "reader")
             _, tracker = await asyncio.open_connection(*session.room.describe()["tracker"].split(":"))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 while not await reader.poll(20):
                     tracker.write(POSE)
             topic, _ = await reader.recv_multipart()
