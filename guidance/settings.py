@@ -5,6 +5,7 @@ space (static transforms), the plan, thermometry, limits and outputs. The simula
 scenario file; the two meet only in link ids and message names.
 """
 
+import reprlib
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -467,7 +468,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_bytes().decode("utf-8"))
     except OSError as fault:
         raise SettingsError(str(path), [f"cannot be read: {fault.strerror}"]) from fault
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as fault:
+    except (ValueError, RecursionError) as fault:  # ValueError: not TOML, not UTF-8, or a number of 5000 digits
         raise SettingsError(str(path), [f"is not TOML: {fault}"]) from fault
 
 
@@ -483,7 +484,7 @@ def describe(error: Any) -> str:
     """One fault of pydantic's as `path: what (got value)`."""
     path = ".".join(str(part) for part in error["loc"]) or "(file)"
     text = str(error["msg"]).removeprefix("Value error, ")
-    shown = repr(error.get("input"))
+    shown = reprlib.repr(error.get("input"))
     return f"{path}: {text}" + (f" (got {shown})" if len(shown) < 60 and error["loc"] else "")
 
 

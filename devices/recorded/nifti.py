@@ -36,6 +36,8 @@ _FAULTS = (
 )
 _MILLIMETRES = {"mm": 1.0, "meter": 1000.0, "micron": 1e-3, "unknown": 1.0}  # unknown: mm by convention
 _SECONDS = {"sec": 1.0, "msec": 1e-3, "usec": 1e-6}
+_TEMPLATES = {3, 4}  # Talairach and MNI
+FORMS_MM = 1.0
 _SMALL_BYTES = 2  # stored values up to this wide keep their precision in float32
 
 
@@ -56,6 +58,19 @@ def _scaled(image: nibabel.Nifti1Image) -> Pixels:
     return np.asarray(image.dataobj, dtype=width)
 
 
+def _check_space(path: Path, header: nibabel.Nifti1Header, shape: tuple[int, ...]) -> None:
+    """Refuses a template's space, and two matrices that place the far corner more than FORMS_MM apart."""
+    sform, qform = int(header["sform_code"]), int(header["qform_code"])
+    if (sform or qform) in _TEMPLATES:
+        raise RecordedDataError(path, "sform_code", f"{sform or qform} is the space of a template, not of the patient")
+    if not sform or not qform:
+        return
+    corners = np.array([[0, 0, 0, 1], [*(extent - 1 for extent in (*shape, 1, 1)[:3]), 1]], np.float64)
+    apart = float(np.abs((header.get_sform() - header.get_qform()) @ corners.T).max())
+    if not apart <= FORMS_MM:
+        raise RecordedDataError(path, "qform", f"and sform differ by {apart:.1f} mm: which of them holds is not said")
+
+
 def _load(path: Path, limits: Limits, assume_space: str | None) -> _Nifti:
     try:
         image = nibabel.load(path, mmap=False)
@@ -71,6 +86,7 @@ def _load(path: Path, limits: Limits, assume_space: str | None) -> _Nifti:
         pixel_bytes(shape, max(stored.itemsize, 8), path, "dim", limits)
         if not int(header["sform_code"]) and not int(header["qform_code"]) and assume_space is None:
             raise RecordedDataError(path, "sform_code", "names no patient space; say assume_space if you know it")
+        _check_space(path, header, shape)
         values = _scaled(image)
         length, duration = header.get_xyzt_units()
         unit = _SECONDS.get(duration)

@@ -164,7 +164,16 @@ def _axes(header: _Header) -> tuple[list[list[float]], bool, bool]:
     return spatial, listed, components
 
 
+def _check_units(header: _Header) -> None:
+    """`space units: "mm" "mm" "mm"`, or no word of it, which means mm."""
+    words = set(re.findall(r'[^"\s]+', header.fields.get("space units", "")))
+    other = sorted(words - {"mm", "millimeter", "millimetre", "???", "s", "ms"})  # the fourth axis may be time
+    if other:
+        raise RecordedDataError(header.path, "space units", f"{other}: only mm is read")
+
+
 def _geometry(header: _Header, spatial: Sequence[Sequence[float]]) -> Matrix:
+    _check_units(header)
     origin = (header.vectors("space origin") if "space origin" in header.fields else [None])[0] or [0.0, 0.0, 0.0]
     steps = [[*step[:3]] for step in spatial]
     if len(steps) == 2:  # single slices: a slice lies 1 mm thick along the normal of its plane

@@ -6,16 +6,20 @@ from collections.abc import Callable
 import numpy as np
 
 from guidance.exact import Vector
+from guidance.plan.dose import dose_volume
 from guidance.plan.model import Plan
 from guidance.plan.schema import PlanRows
-from guidance.plan.shapes import signed_distance_mm
+from guidance.plan.shapes import Sphere, signed_distance_mm
 
 REACH_MM = 1500.0  # no point of a patient is further from the scanner's centre
 PATH_MM = (5.0, 400.0)  # shortest and longest way from entry to target
+END_MM = 30.0  # of several needles around a target none ends further from its surface
 PATH_STEPS = 256
 UNSEEN_BY_PRF = {"bone", "fat", "gas"}
 ORGANS_AT_RISK = {"organ_at_risk", "vessel", "eloquent", "forbidden"}
 VOLUME_TOLERANCE = 0.05
+DOSE_STEP_MM = 1.0
+DOSE_SHARE = (0.9, 1.6)  # median dose of a target over its prescription: less is too little, more another unit
 
 
 def plan_faults(plan: Plan, rows: PlanRows) -> list[str]:
@@ -118,6 +122,32 @@ def _inside(plan: Plan, rows: PlanRows) -> list[str]:
     return faults
 
 
+def _ends(plan: Plan, rows: PlanRows) -> list[str]:
+    """A trajectory ends near the target that it names, nearer than it begins."""
+    targets = {row.name: row for row in plan.targets}
+    shapes = {row.name: row.shape for row in plan.structures}
+    faults = []
+    for way in plan.trajectories:
+        target = targets.get(way.target or "")
+        if target is None:
+            continue
+        shape = shapes.get(target.structure or "", Sphere(target.center_mm, 0.0))
+        end, entry = (float(signed_distance_mm(shape, point)[0]) for point in (way.target_mm, way.entry_mm))
+        explained = [
+            text
+            for text, change in _MIX_UPS.items()
+            if float(signed_distance_mm(shape, change(way.target_mm))[0]) <= END_MM < end
+        ]
+        hint = f" (it would be there if it were {' or '.join(explained)})" if explained else ""
+        if entry < end:
+            faults.append(
+                f"trajectories.{way.name}: begins nearer to {target.name!r} than it ends: from target to entry?"
+            )
+        if end > END_MM:
+            faults.append(f"trajectories.{way.name}: ends {end:.1f} mm from its target {target.name!r}{hint}")
+    return faults
+
+
 _MIX_UPS: dict[str, Callable[[Vector], Vector]] = {
     "LPS": lambda p: p * np.array([-1.0, -1.0, 1.0]),
     "on the other side": lambda p: p * np.array([-1.0, 1.0, 1.0]),
@@ -171,6 +201,35 @@ def _seeds(plan: Plan, rows: PlanRows) -> list[str]:
     return faults
 
 
+def _doses(plan: Plan, rows: PlanRows) -> list[str]:
+    """In the planned dose organs keep their limits and targets get theirs."""
+    if plan.dose is None:
+        return []
+    faults = []
+    for structure in plan.structures:
+        limit = structure.limits.dose_gy
+        if (
+            limit is not None
+            and (most := dose_volume(plan.dose, structure.shape, spacing_mm=DOSE_STEP_MM).max_gy) > limit
+        ):
+            faults.append(
+                f"structures.{structure.name}.limits.dose_gy: {most:.1f} Gy are planned, {limit:.1f} Gy allowed"
+            )
+    shapes = {row.name: row.shape for row in plan.structures}
+    for target in plan.targets:
+        asked = target.prescription.get("dose_gy")
+        if asked is None or target.structure not in shapes:
+            continue
+        middle = dose_volume(plan.dose, shapes[target.structure], spacing_mm=DOSE_STEP_MM).dose_to(0.5)
+        low, high = DOSE_SHARE
+        if not low * asked <= middle <= high * asked:
+            faults.append(
+                f"targets.{target.name}.dose_gy: half of {target.structure!r} gets {middle:.2f} Gy as planned, "
+                f"{asked:.2f} Gy are prescribed"
+            )
+    return faults
+
+
 def _volumes(plan: Plan, rows: PlanRows) -> list[str]:
     stated = {row.name: row.volume_ml for row in rows.structures if row.volume_ml is not None}
     faults = []
@@ -197,8 +256,10 @@ _CHECKS: tuple[Callable[[Plan, PlanRows], list[str]], ...] = (
     _limits,
     _reach,
     _inside,
+    _ends,
     _side,
     _paths,
     _seeds,
     _volumes,
+    _doses,
 )

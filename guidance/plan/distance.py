@@ -22,6 +22,7 @@ from guidance.plan.shapes import Points, canonical_mm
 F4 = numba.float32
 _GRID = numba.types.Array(F4, 3, "C", readonly=True)
 _FAR = np.float32(3e38)
+MOST_VOXELS = 1 << 27  # of a field: half a gigabyte
 
 
 @kernel(numba.void(F4[:, :, ::1], F8, F8))
@@ -123,8 +124,8 @@ class SignedDistance:
     """Signed distance field of a label map; a `Shape`.
 
     `mask` [slice, row, column] (nonzero inside), `ras_from_image` (4, 4) with orthogonal axes.
-    ValueError for an empty mask, another shape or sheared axes. The field reaches `margin_mm`
-    beyond the mask; further out the answer is a lower bound of the distance, never too large.
+    ValueError for an empty mask, another shape, sheared or vanishing axes, or too many voxels. The
+    field reaches `margin_mm` beyond the mask; further out the answer is a lower bound of the distance.
     """
 
     def __init__(self, mask: NDArray[Any], ras_from_image: Matrix, margin_mm: float = 30.0) -> None:
@@ -136,9 +137,18 @@ class SignedDistance:
         self.mask, self.ras_from_mask = canonical_grid(given, np.array(ras_from_image, np.float64))
         edges = self.ras_from_mask[:3, :3]
         self.spacing_mm = np.sqrt((edges**2).sum(axis=0))
+        if not np.isfinite(self.ras_from_mask).all() or (self.spacing_mm <= 0).any():
+            raise ValueError(f"voxels of {_extent(self.spacing_mm)} mm: a side of them has no length")
         cosines = edges.T @ edges / np.outer(self.spacing_mm, self.spacing_mm)
         if not np.allclose(cosines, np.eye(3), atol=1e-3):
             raise ValueError("the axes of the label map are not orthogonal")
+        size = np.array(self.mask.shape[::-1], np.float64) + 2 * np.ceil(margin_mm / self.spacing_mm) + 2
+        if float(size.prod()) > MOST_VOXELS:
+            hint = "; is it in metres?" if (size * self.spacing_mm - 2 * margin_mm).max() < 2.0 else ""
+            raise ValueError(
+                f"voxels of {_extent(self.spacing_mm)} mm over {_extent(self.mask.shape[::-1] * self.spacing_mm)} mm "
+                f"are too many ({size.prod():.3g} with {margin_mm:.0f} mm around){hint}"
+            )
         pad = np.ceil(margin_mm / self.spacing_mm).astype(int) + 1
         padded = np.pad(self.mask, [(p, p) for p in pad[::-1]])
         self.field_mm = _face_distance(padded, self.spacing_mm[::-1])
@@ -172,6 +182,10 @@ class SignedDistance:
         """See `Shape`: the voxels inside in the axes nearest to RAS, whatever the file's order was."""
         bits = hashlib.sha256(np.packbits(self.mask).tobytes()).hexdigest()
         return {"voxels": [list(self.mask.shape), canonical_mm(self.ras_from_mask[:3]), bits]}
+
+
+def _extent(sides: Any) -> str:
+    return " x ".join(f"{side:.4g}" for side in sides)
 
 
 def canonical_grid(mask: NDArray[np.bool_], ras_from_image: Matrix) -> tuple[NDArray[np.bool_], Matrix]:

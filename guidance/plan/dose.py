@@ -1,7 +1,10 @@
 """Planned dose and what a structure gets of it: dose-volume histograms."""
 
+import hashlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,9 +12,9 @@ from scipy.ndimage import map_coordinates
 
 from devices.recorded.volume import Volume, ras_from_lps
 from guidance.exact import Matrix, apply, invert
-from guidance.plan.dicom import checked_fields, identity, open_dicom
+from guidance.plan.dicom import checked_fields, frames, identity, open_dicom, plane_axes
 from guidance.plan.segments import Identity, SegmentError
-from guidance.plan.shapes import Shape, signed_distance_mm
+from guidance.plan.shapes import Shape, canonical_mm, signed_distance_mm
 
 RTDOSE = {"1.2.840.10008.5.1.4.1.1.481.2"}
 SAMPLES = 2_000_000
@@ -29,6 +32,11 @@ class Dose:
     def from_volume(volume: Volume) -> "Dose":
         """A dose that was saved as an image in Gy."""
         return Dose(np.asarray(volume.pixels, np.float32), volume.ras_from_image_mm)
+
+    def canonical(self) -> Any:
+        """Plain values that are equal for equal doses."""
+        bits = hashlib.sha256(np.ascontiguousarray(self.dose_gy, np.float32).tobytes()).hexdigest()
+        return [list(self.dose_gy.shape), canonical_mm(self.ras_from_image[:3]), bits]
 
     def at(self, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """Dose in Gy (N,) at points (N, 3) in RAS mm, linear between voxels, 0 outside the grid."""
@@ -99,15 +107,14 @@ def read_dose(path: Path) -> Dose:
         raise SegmentError(f"is in {data.DoseUnits}, only GY is read")
     offsets = np.array(data.GridFrameOffsetVector, np.float64)
     steps = np.diff(offsets)
-    if len(steps) == 0 or np.abs(steps - steps[0]).max() > 1e-3 or steps[0] == 0:
+    if len(steps) == 0 or not np.abs(steps - steps[0]).max() <= 1e-3 or steps[0] == 0:
         raise SegmentError("its planes are unevenly spaced, or there is one only")
     turn = np.array(data.ImageOrientationPatient, np.float64)
-    row, column = turn[:3], turn[3:]
-    lps = np.eye(4)
-    lps[:3, 0] = row * float(data.PixelSpacing[1])
-    lps[:3, 1] = column * float(data.PixelSpacing[0])
-    lps[:3, 2] = np.cross(row, column) * steps[0]
+    lps = plane_axes(turn, data.PixelSpacing)
+    lps[:3, 2] = np.cross(turn[:3], turn[3:]) * steps[0]
     lps[:3, 3] = np.array(data.ImagePositionPatient, np.float64)
-    scaled = np.asarray(data.pixel_array, np.float64).reshape(len(offsets), int(data.Rows), int(data.Columns))
-    values = (scaled * float(data.DoseGridScaling)).astype(np.float32)
+    scale = float(data.DoseGridScaling)
+    if not (0 < scale < math.inf and np.isfinite(lps).all()):
+        raise SegmentError(f"its DoseGridScaling is {scale} at {lps[:3, 3].tolist()} mm")
+    values = (frames(data).reshape(len(offsets), int(data.Rows), int(data.Columns)) * scale).astype(np.float32)
     return Dose(values, ras_from_lps(lps), identity(data))

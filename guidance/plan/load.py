@@ -13,6 +13,7 @@ from guidance.errors import PlanError, SettingsError
 from guidance.exact import Vector
 from guidance.plan import schema
 from guidance.plan.checks import plan_faults
+from guidance.plan.dose import Dose
 from guidance.plan.model import Landmark, Plan, Seeds, Structure, Target, Trajectory, Zone, content_sha256
 from guidance.plan.shapes import Box, Capsule, Grown, Shape, Sphere
 from guidance.plan.sources import SourceError, Sources
@@ -139,12 +140,22 @@ class _Resolver:
             if position is not None:
                 yield Landmark(row.name, position, row.inside)
 
+    def dose(self) -> Dose | None:
+        if self.rows.dose is None:
+            return None
+        try:
+            return self.sources.dose(self.rows.dose.file)
+        except SourceError as fault:
+            self.fault("dose.file", str(fault))
+            return None
+
     def check_files(self) -> None:
         for file, whose in self.sources.identities.items():
             if whose.patient_id != self.rows.patient_id:
                 self.fault(file, f"is of patient {whose.patient_id!r}, the plan of {self.rows.patient_id!r}")
             if whose.frame_of_reference_uid != self.rows.frame_of_reference_uid:
-                self.fault(file, f"is in frame of reference {whose.frame_of_reference_uid!r}, the plan in another")
+                told = repr(whose.frame_of_reference_uid) if whose.frame_of_reference_uid else "that it does not name"
+                self.fault(file, f"is in frame of reference {told}, the plan in {self.rows.frame_of_reference_uid!r}")
         for row in self.rows.files:
             try:
                 found = self.sources.hash(row.path)
@@ -182,6 +193,7 @@ def load_plan(path: Path | str) -> Plan:
         tuple(Seeds(row.trajectory, row.model, row.strength_u, row.behind_mm) for row in rows.seeds),
         rows.reason,
         rows.replaces,
+        resolver.dose(),
     )
     resolver.check_files()
     faults = resolver.faults + plan_faults(plan, rows)

@@ -45,7 +45,7 @@ def read_markups(path: Path) -> list[Markup]:
     try:
         if path.stat().st_size > _MAX_BYTES:
             raise MarkupsError(f"is larger than {_MAX_BYTES >> 20} MiB")
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
     except OSError as fault:
         raise MarkupsError(f"cannot be read: {fault.strerror}") from fault
     except UnicodeDecodeError as fault:
@@ -59,7 +59,7 @@ def _read_fcsv(text: str, name: str) -> Markup:
     rows: list[list[str]] = []
     for line in text.splitlines():
         if not line.startswith("#"):
-            rows += list(csv.reader([line])) if line.strip() else []
+            rows += [_fields(line)] if line.strip() else []
             continue
         key, _, value = line.lstrip("# ").partition("=")
         if key.strip() == "CoordinateSystem":
@@ -74,15 +74,31 @@ def _read_fcsv(text: str, name: str) -> Markup:
     for number, row in enumerate(rows):
         if len(row) <= max(*where, label):
             raise MarkupsError(f"point {number}: has {len(row)} fields, the columns are {columns}")
-        points.append(_position([row[n] for n in where], f"point {number}"))
+        points.append(_written([row[n] for n in where], f"point {number}"))
         labels.append(row[label])
     return Markup("Fiducial", name, tuple(labels), np.array(points).reshape(-1, 3) * signs)
 
 
+def _fields(line: str) -> list[str]:
+    try:
+        return next(csv.reader([line]))
+    except csv.Error as fault:
+        raise MarkupsError(f"line {line[:40]!r}: {fault}") from fault
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise MarkupsError(f"a name stands twice among {sorted(name for name, _ in pairs)[:20]}")
+    return table
+
+
 def _read_json(text: str, path: Path) -> list[Markup]:
     try:
-        values = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as fault:
+        values = json.loads(text, object_pairs_hook=_once_each)
+    except MarkupsError:
+        raise
+    except (ValueError, RecursionError) as fault:
         raise MarkupsError(f"is not JSON: {fault}") from fault
     rows = values.get("markups") if isinstance(values, dict) else None
     if not isinstance(rows, list) or not rows:
@@ -108,11 +124,13 @@ def _markup(row: Any, name: str, where: str) -> Markup:
     points = [_position(p.get("position"), f"{where}.controlPoints[{n}]") for n, p in enumerate(defined)]
     if len(points) < _POINTS_NEEDED[kind]:
         raise MarkupsError(f"{where}: a {kind} needs {_POINTS_NEEDED[kind]} defined points, this has {len(points)}")
+    if kind == "Line" and len(points) != 2:
+        raise MarkupsError(f"{where}: a Line has two points, this has {len(points)}")
     labels = tuple(str(p.get("label", "")) for p in defined)
     array = np.array(points, np.float64).reshape(-1, 3) * signs
     frame = _object_frame(row, signs, where) if kind in ("Plane", "ROI") else None
     size = row.get("size", [])
-    size_mm = tuple(float(edge) for edge in size) if isinstance(size, list) else ()
+    size_mm = tuple(_numbers(size, len(size), f"{where}.size")) if isinstance(size, list) else ()
     return Markup(kind, str(row.get("name", name)), labels, array, frame, size_mm)
 
 
@@ -131,6 +149,13 @@ def _object_frame(row: dict[str, Any], signs: tuple[float, ...], where: str) -> 
     return result
 
 
+def _written(words: list[str], where: str) -> list[float]:
+    try:
+        return _position([float(word) for word in words], where)
+    except ValueError as fault:
+        raise fault if isinstance(fault, MarkupsError) else MarkupsError(f"{where}: {words} are not numbers") from fault
+
+
 def _signs(system: str, where: str) -> tuple[float, ...]:
     if system not in _SIGNS:
         raise MarkupsError(f"{where}: {system!r} is not one of {sorted(_SIGNS)}")
@@ -142,10 +167,12 @@ def _position(values: Any, where: str) -> list[float]:
 
 
 def _numbers(values: Any, count: int, where: str) -> list[float]:
+    if not isinstance(values, list) or any(isinstance(v, bool) or not isinstance(v, (int, float)) for v in values):
+        raise MarkupsError(f"{where}: {values!r:.80} are not {count} numbers")
     try:
         found = [float(value) for value in values]
-    except (TypeError, ValueError) as fault:
-        raise MarkupsError(f"{where}: {values!r} are not numbers") from fault
+    except OverflowError as fault:
+        raise MarkupsError(f"{where}: {fault}") from fault
     if len(found) != count or not all(math.isfinite(value) for value in found):
         raise MarkupsError(f"{where}: {values!r} are not {count} finite numbers")
     return found

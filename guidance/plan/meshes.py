@@ -79,16 +79,23 @@ def _vtp(path: Path) -> PolyData:
     points = piece.find("./Points/DataArray")
     if points is None:
         raise SegmentError("has no points")
-    places = _array(points, header, bool(compressor)).astype(np.float64).reshape(-1, 3)
-    return PolyData(places, _cells(piece, "Lines", header, compressor), _cells(piece, "Polys", header, compressor))
+    flat = _array(points, header, bool(compressor)).astype(np.float64)
+    if len(flat) % 3:
+        raise SegmentError(f"{len(flat)} coordinates are no points")
+    found = [_cells(piece, name, header, compressor, len(flat) // 3) for name in ("Lines", "Polys")]
+    return PolyData(flat.reshape(-1, 3), *found)
 
 
-def _cells(piece: ET.Element, name: str, header: str, compressor: str) -> list[NDArray[np.int64]]:
+def _cells(piece: ET.Element, name: str, header: str, compressor: str, count: int) -> list[NDArray[np.int64]]:
     arrays = {array.get("Name"): array for array in piece.findall(f"./{name}/DataArray")}
     if not {"connectivity", "offsets"} <= arrays.keys():
         return []
     cells = _array(arrays["connectivity"], header, bool(compressor)).astype(np.int64)
     ends = _array(arrays["offsets"], header, bool(compressor)).astype(np.int64)
+    if len(cells) and (cells.min() < 0 or cells.max() >= count):
+        raise SegmentError(f"{name}: a cell names a point that is not among the {count}")
+    if (np.diff(ends, prepend=0) < 1).any() or int(ends[-1] if len(ends) else 0) != len(cells):
+        raise SegmentError(f"{name}: the offsets do not divide the {len(cells)} numbers into cells")
     return np.split(cells, ends[:-1]) if len(ends) else []
 
 
@@ -97,12 +104,12 @@ def _array(element: ET.Element, header: str, compressed: bool) -> NDArray[np.flo
     text = "".join((element.text or "").split())
     if dtype is None or element.get("format") not in ("binary", "ascii"):
         raise SegmentError(f"{element.get('Name')}: {element.get('type')} {element.get('format')} cannot be read")
-    if element.get("format") == "ascii":
-        return np.array((element.text or "").split(), dtype)
     try:
+        if element.get("format") == "ascii":
+            return np.array((element.text or "").split(), dtype)
         raw = _decoded(text, header, compressed)
         found: NDArray[np.float64] = np.frombuffer(raw, dtype)
-    except (binascii.Error, zlib.error, struct.error, ValueError, IndexError) as fault:
+    except (binascii.Error, zlib.error, struct.error, ValueError, IndexError, OverflowError) as fault:
         raise SegmentError(f"{element.get('Name')}: cannot be decoded: {fault}") from fault
     return found
 

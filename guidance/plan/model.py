@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from guidance.errors import PlanError
 from guidance.exact import Matrix, Vector
 from guidance.plan import raster
+from guidance.plan.dose import Dose
 from guidance.plan.schema import LimitsRow
 from guidance.plan.shapes import Points, Shape, canonical_mm, signed_distance_mm
 
@@ -144,6 +145,7 @@ class Plan:
     seeds: tuple[Seeds, ...] = ()
     reason: str = ""
     replaces: str = ""
+    dose: Dose | None = None  # as planned
     files: dict[str, str] = field(default_factory=dict)  # path -> SHA-256 of its bytes, the plan's own file first
     content_sha256: str = ""
 
@@ -176,7 +178,7 @@ class Plan:
 
 def canonical(plan: Plan) -> dict[str, Any]:
     """What the plan describes as plain values: equal for two plans that say the same in different formats."""
-    return {
+    return ({} if plan.dose is None else {"dose": plan.dose.canonical()}) | {
         "name": plan.name,
         "patient_id": plan.patient_id,
         "frame_of_reference_uid": plan.frame_of_reference_uid,
@@ -210,9 +212,9 @@ def differences(first: Plan, second: Plan) -> list[str]:
     """Paths in which two plans describe different things; empty when they are equal."""
     a, b = canonical(first), canonical(second)
     found = []
-    for key in a:
-        if not isinstance(a[key], dict):
-            found += [key] if a[key] != b[key] else []
+    for key in {**a, **b}:
+        if not isinstance(a.get(key), dict):
+            found += [key] if a.get(key) != b.get(key) else []
             continue
         names = sorted(a[key].keys() | b[key].keys())
         found += [f"{key}.{name}" for name in names if a[key].get(name) != b[key].get(name)]

@@ -19,6 +19,7 @@ from guidance.plan.segments import SegmentError, fill_gaps
 PLANE_MM = 0.05  # contours of one slice lie in one plane within this
 CELLS = 400  # most columns or rows that an outline is drawn with
 FINEST_MM = 0.4
+MOST_CELLS = 1 << 27
 
 _U1 = numba.types.Array(numba.uint8, 2, "C")
 _U3 = numba.types.Array(numba.uint8, 3, "C")
@@ -91,9 +92,12 @@ def contours_to_mask(
     columns, rows = (int(extent) for extent in np.ceil((high - low)[:2] / cell) + 3)
     base = planes[0].height_mm
     slices = round((planes[-1].height_mm - base) / step) + 1
+    if float(slices) * rows * columns > MOST_CELLS:
+        raise SegmentError(f"{what}: {slices} planes of {step:.3f} mm and {columns} x {rows} cells are too many")
     found = np.zeros((slices, rows, columns), np.bool_)
     origin = low[:2] - cell
     for plane in planes:
+        _refuse_twice(plane, what)
         toggles = np.zeros((rows, columns), np.uint8)
         for outline in plane.outlines:
             _toggle_polygon(np.ascontiguousarray((outline[:, :2] - origin) / cell), toggles)
@@ -132,6 +136,13 @@ def _planes(local: Sequence[NDArray[np.float64]], what: str) -> list[_Plane]:
         else:
             rows.append(_Plane(height, [outline]))
     return rows
+
+
+def _refuse_twice(plane: _Plane, what: str) -> None:
+    """The same outline twice would cancel itself out."""
+    seen = {np.round(outline[:, :2], 3).tobytes() for outline in plane.outlines}
+    if len(seen) != len(plane.outlines):
+        raise SegmentError(f"{what}: the same contour is drawn twice at {plane.height_mm:.2f} mm")
 
 
 def _step(planes: list[_Plane], what: str) -> float:

@@ -2,15 +2,22 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
 from guidance.settings import Identifier
 
-Vector3 = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+Number = Annotated[float, Strict()]  # no text and no truth value
+Vector3 = Annotated[tuple[Number, ...], Field(min_length=3, max_length=3)]
 Role = Literal["target", "organ_at_risk", "vessel", "eloquent", "organ", "surface", "forbidden"]
 Tissue = Literal[
     "soft", "liver", "muscle", "skin", "bone", "fat", "gas", "fluid", "brain", "prostate", "kidney", "lung"
 ]
+
+
+def _plain(text: str) -> str:
+    if text != text.strip() or not text.isprintable():
+        raise ValueError("has spaces around it or signs that cannot be seen")
+    return text
 
 
 class _Strict(BaseModel):
@@ -18,7 +25,10 @@ class _Strict(BaseModel):
 
 
 class PointInFile(_Strict):
-    """One point of a Slicer markups file (.mrk.json) or fiducial list (.fcsv), by its label."""
+    """One point of a Slicer markups file (.mrk.json) or fiducial list (.fcsv), by its label.
+
+    Of an RTPLAN (.dcm) it is the isocentre, by the label "isocenter".
+    """
 
     file: str
     label: str
@@ -32,7 +42,7 @@ class SphereRow(_Strict):
 
     kind: Literal["sphere"]
     center_mm: Point
-    radius_mm: float = Field(gt=0)
+    radius_mm: Number = Field(gt=0)
 
 
 class CapsuleRow(_Strict):
@@ -41,7 +51,7 @@ class CapsuleRow(_Strict):
     kind: Literal["capsule"]
     start_mm: Point
     end_mm: Point
-    radius_mm: float = Field(gt=0)
+    radius_mm: Number = Field(gt=0)
 
 
 class BoxRow(_Strict):
@@ -60,7 +70,7 @@ class SegmentRow(_Strict):
     file: str
     name: str | None = None
     label: int | None = None
-    threshold: float = Field(default=0.5, gt=0, lt=1)  # of fractional segments
+    threshold: Number = Field(default=0.5, gt=0, lt=1)  # of fractional segments
     max_gap_slices: int = Field(default=0, ge=0, le=20)  # missing slices that may be interpolated
 
 
@@ -80,7 +90,7 @@ class SurfaceRow(_Strict):
     kind: Literal["surface"]
     file: str
     space: Literal["LPS", "RAS"] = "LPS"  # Slicer writes LPS since 4.11
-    spacing_mm: float = Field(default=1.0, gt=0)  # of the field that it is looked up in
+    spacing_mm: Number = Field(default=1.0, gt=0)  # of the field that it is looked up in
 
 
 class GrownRow(_Strict):
@@ -88,7 +98,7 @@ class GrownRow(_Strict):
 
     kind: Literal["grown"]
     of: Identifier
-    margin_mm: float
+    margin_mm: Number
 
 
 ShapeRow = Annotated[
@@ -99,11 +109,11 @@ ShapeRow = Annotated[
 class LimitsRow(_Strict):
     """Limits of one structure. Distances are those of the tool's predicted path minus two sigma."""
 
-    warn_mm: float = Field(default=5.0, ge=0)
-    stop_mm: float = Field(default=2.0, ge=0)
-    temperature_c: float | None = Field(default=None, gt=-60, lt=120)
-    cem43_min: float | None = Field(default=None, gt=0)
-    dose_gy: float | None = Field(default=None, gt=0)
+    warn_mm: Number = Field(default=5.0, ge=0, le=100)
+    stop_mm: Number = Field(default=2.0, ge=0, le=100)
+    temperature_c: Number | None = Field(default=None, gt=-60, lt=120)
+    cem43_min: Number | None = Field(default=None, gt=0, le=1e6)
+    dose_gy: Number | None = Field(default=None, gt=0, le=1000)
 
 
 class StructureRow(_Strict):
@@ -116,7 +126,7 @@ class StructureRow(_Strict):
     limits: LimitsRow = LimitsRow()
     surrogate: Identifier | None = None  # structure that PRF can see beside bone, fat or gas
     planned_contact: bool = False  # the tool is meant to touch or enter it
-    volume_ml: float | None = Field(default=None, gt=0)  # as the planning system states it: checked within 5 %
+    volume_ml: Number | None = Field(default=None, gt=0)  # as the planning system states it: checked within 5 %
 
 
 class TargetRow(_Strict):
@@ -125,10 +135,10 @@ class TargetRow(_Strict):
     name: Identifier
     center_mm: Point
     structure: Identifier | None = None
-    margin_mm: float = Field(default=5.0, ge=0)
-    cem43_min: float | None = Field(default=None, gt=0)
-    dose_gy: float | None = Field(default=None, gt=0)
-    temperature_c: float | None = None
+    margin_mm: Number = Field(default=5.0, ge=0, le=100)
+    cem43_min: Number | None = Field(default=None, gt=0, le=1e6)
+    dose_gy: Number | None = Field(default=None, gt=0, le=1000)
+    temperature_c: Number | None = Field(default=None, gt=-200, lt=120)
 
 
 class LineInFile(_Strict):
@@ -146,8 +156,8 @@ class TrajectoryRow(_Strict):
     target_mm: Point | None = None
     target: Identifier | None = None
     line: LineInFile | None = None
-    corridor_mm: float = Field(default=3.0, gt=0)
-    max_angle_deg: float = Field(default=5.0, gt=0, lt=90)
+    corridor_mm: Number = Field(default=3.0, gt=0, le=50)
+    max_angle_deg: Number = Field(default=5.0, gt=0, lt=90)
     tool: Identifier | None = None
 
 
@@ -164,8 +174,8 @@ class SeedsRow(_Strict):
 
     trajectory: Identifier
     model: Literal["6711"] = "6711"
-    strength_u: float = Field(gt=0, lt=10)  # air-kerma strength of each at implantation
-    behind_mm: tuple[Annotated[float, Field(ge=0)], ...] = Field(min_length=1)
+    strength_u: Number = Field(gt=0, lt=10)  # air-kerma strength of each at implantation
+    behind_mm: tuple[Annotated[Number, Field(ge=0)], ...] = Field(min_length=1)
 
 
 class LandmarkRow(_Strict):
@@ -174,6 +184,12 @@ class LandmarkRow(_Strict):
     name: Identifier
     position_mm: Point
     inside: Identifier | None = None
+
+
+class DoseRow(_Strict):
+    """The planned dose, a DICOM RTDOSE in Gy: organs must keep their `dose_gy` in it, targets get theirs."""
+
+    file: str
 
 
 class FileRow(_Strict):
@@ -188,12 +204,12 @@ class PlanRows(_Strict):
 
     schema_version: Literal[1]
     name: Identifier
-    patient_id: str = Field(min_length=1, max_length=64)
+    patient_id: Annotated[str, AfterValidator(_plain)] = Field(min_length=1, max_length=64)
     frame_of_reference_uid: str = Field(pattern=r"^[0-9]+(\.[0-9]+)*$", max_length=64)
     coordinates: Literal["RAS", "LPS"]
     unit: Literal["mm"]
     laterality: Literal["left", "right", "midline", "both"]
-    midline_r_mm: float = 0.0  # R coordinate of the body's midline, for the check of the side
+    midline_r_mm: Number = 0.0  # R coordinate of the body's midline, for the check of the side
     reason: str = ""  # why this plan replaces `replaces`
     replaces: str = Field(default="", pattern=r"^([0-9a-f]{64})?$")  # content hash of the plan before
     structures: tuple[StructureRow, ...] = ()
@@ -202,4 +218,5 @@ class PlanRows(_Strict):
     zones: tuple[ZoneRow, ...] = ()
     seeds: tuple[SeedsRow, ...] = ()
     landmarks: tuple[LandmarkRow, ...] = ()
+    dose: DoseRow | None = None
     files: tuple[FileRow, ...] = ()

@@ -95,7 +95,7 @@ def segments_of(volume: Volume) -> Segments:
     """The segments of a label map or Slicer segmentation; without names, every label is one."""
     layers = volume.pixels if volume.pixels.ndim == 4 else volume.pixels[..., np.newaxis]
     rows = _slicer_rows(volume.tags, layers.shape[3])
-    layers = np.rint(layers).astype(np.int32) if np.issubdtype(layers.dtype, np.floating) else layers
+    layers = _whole_labels(layers) if np.issubdtype(layers.dtype, np.inexact) else layers
     if not rows:
         rows = tuple(
             Segment(str(label), int(label), layer)
@@ -104,6 +104,18 @@ def segments_of(volume: Volume) -> Segments:
             if label != 0
         )
     return Segments(layers, volume.ras_from_image_mm, rows)
+
+
+def _whole_labels(layers: NDArray[Any]) -> NDArray[np.int32]:
+    """A label map that was saved in floating point; SegmentError where its values are no labels."""
+    whole = np.rint(layers.real)
+    odd = ~(np.abs(layers - whole) < 1e-3) | (np.abs(whole) > np.iinfo(np.int32).max // 2)
+    if odd.any():
+        raise SegmentError(
+            f"is no label map: {int(odd.sum())} voxels such as {layers[odd][0]:.6g} are no whole numbers"
+        )
+    labels: NDArray[np.int32] = whole.astype(np.int32)
+    return labels
 
 
 def _slicer_rows(tags: dict[str, str], layers: int) -> tuple[Segment, ...]:
@@ -118,6 +130,9 @@ def _slicer_rows(tags: dict[str, str], layers: int) -> tuple[Segment, ...]:
             raise SegmentError(f"{prefix}Layer: {layer} is not one of the file's {layers} layers")
         rows.append(Segment(name, _whole(tags.get(prefix + "LabelValue", "1"), prefix + "LabelValue"), layer))
         number += 1
+    places = [(row.layer, row.label) for row in rows]
+    if twice := sorted({row.name for row, place in zip(rows, places, strict=True) if places.count(place) > 1}):
+        raise SegmentError(f"segments {twice} stand in the same voxels: equal Layer and LabelValue")
     return tuple(rows)
 
 

@@ -8,8 +8,9 @@ from typing import TypeVar, cast
 from devices.recorded.errors import RecordedDataError
 from devices.recorded.files import read_volume
 from guidance.exact import Vector
-from guidance.plan.dicom import read_contours, read_segmentation
+from guidance.plan.dicom import TreatmentPlan, read_contours, read_rtplan, read_segmentation
 from guidance.plan.distance import SignedDistance
+from guidance.plan.dose import Dose, read_dose
 from guidance.plan.markups import Markup, MarkupsError, read_markups
 from guidance.plan.meshes import PolyData, read_surface
 from guidance.plan.polygons import contours_to_mask, surface_to_mask
@@ -34,7 +35,9 @@ class Sources:
         self.identities: dict[str, Identity] = {}  # of the files that carry one
 
     def point(self, row: PointInFile) -> Vector:
-        """The one point (3,) RAS mm with that label."""
+        """The one point (3,) RAS mm with that label; of an RTPLAN its isocentre."""
+        if row.file.endswith(".dcm"):
+            return self._isocenter(row)
         found: list[Vector] = [
             markup.points_mm[n]
             for markup in self.markups(row.file)
@@ -44,6 +47,23 @@ class Sources:
         if len(found) != 1:
             raise SourceError(f"{row.file}: {len(found)} points are labelled {row.label!r}, one is needed")
         return found[0]
+
+    def _isocenter(self, row: PointInFile) -> Vector:
+        if row.label != "isocenter":
+            raise SourceError(f"{row.file}: has no point {row.label!r}; an RTPLAN has an 'isocenter'")
+        treatment: TreatmentPlan = self._once("treatment", row.file, read_rtplan)
+        self.identities[row.file] = treatment.identity
+        if len(treatment.isocenters_mm) != 1:
+            raise SourceError(f"{row.file}: has {len(treatment.isocenters_mm)} isocentres, one is needed")
+        isocenter: Vector = treatment.isocenters_mm[0]
+        return isocenter
+
+    def dose(self, file: str) -> Dose:
+        """The planned dose of an RTDOSE."""
+        dose: Dose = self._once("dose", file, read_dose)
+        if dose.identity is not None:
+            self.identities[file] = dose.identity
+        return dose
 
     def line(self, file: str, name: str | None) -> tuple[Vector, Vector]:
         """Entry and target (3,) RAS mm of the one line of that name in a markups file."""
@@ -72,9 +92,11 @@ class Sources:
         what = f"region {row.name!r}"
         if row.file.endswith(".vtp"):
             surface = self._once(f"surface:{row.space}", row.file, lambda path: read_surface(path, row.space))
+            if ends := sum(int(line[0] != line[-1]) for line in surface.lines):
+                raise SourceError(f"{row.file}: {ends} of its {len(surface.lines)} contours are open")
             outlines = [surface.points_mm[line] for line in surface.lines or surface.polygons]
         else:
-            outlines, self.identities[row.file] = self._once(
+            outlines, self.identities[f"{row.file} ({row.name})"] = self._once(
                 f"contours:{row.name}", row.file, lambda path: read_contours(path, row.name)
             )
         try:
@@ -93,8 +115,14 @@ class Sources:
     def hash(self, file: str) -> str:
         """SHA-256 of the file's bytes; SourceError when it is not there."""
         if file not in self.files:
+            if not file.isprintable():
+                raise SourceError(f"{file!r}: is no name of a file")
+            path = self._folder / file
             try:
-                self.files[file] = hashlib.sha256((self._folder / file).read_bytes()).hexdigest()
+                if path.exists() and not path.is_file():
+                    raise SourceError(f"{file}: is no file")  # a pipe or a device would never end
+                with path.open("rb") as opened:
+                    self.files[file] = hashlib.file_digest(opened, "sha256").hexdigest()
             except OSError as fault:
                 raise SourceError(f"{file}: cannot be read: {fault.strerror}") from fault
         return self.files[file]
