@@ -84,8 +84,11 @@ class Operator:
 class Console:
     """Checks guided poses, overlays, metrics and alerts; `stale_ms` is the age that is not live any more.
 
-    `acts` is what the simulated operator does at it.
+    `acts` is what the simulated operator does at it. What came is checked a little later, in the pause between two
+    sets of poses: the check of one must not make the next look late.
     """
+
+    CHECK_AFTER_NS = 3_000_000
 
     def __init__(
         self,
@@ -108,13 +111,16 @@ class Console:
         self._period_ns = round(report_s * 1e9)
         self._due_ns = start_ns + self._period_ns
         self._newest: dict[tuple[str, str], int] = {}
+        self._unchecked: list[tuple[GuidedPose | Overlay | Metrics, int]] = []
 
     def next_due_ns(self) -> int:
-        """When the next report leaves or the operator acts."""
-        return min(self._due_ns, self.operator.next_due_ns())
+        """When the next report leaves, the operator acts, or what came is to be checked."""
+        check_ns = self._unchecked[0][1] + self.CHECK_AFTER_NS if self._unchecked else NEVER_NS
+        return min(self._due_ns, check_ns, self.operator.next_due_ns())
 
     def advance(self, now_ns: int) -> list[AnyMessage]:
         """The operator's act; the report, once a period."""
+        self._check_waiting()
         said = self.operator.advance(now_ns)
         if now_ns >= self._due_ns:
             self._due_ns = now_ns + self._period_ns
@@ -123,6 +129,7 @@ class Console:
 
     def report(self) -> dict[str, object]:
         """Latencies in ms by kind, faults and counts so far."""
+        self._check_waiting()
         found: dict[str, object] = {kind: values.summary() for kind, values in self.latencies.items()}
         acts = {"done": [verb for _, verb in self.operator.done], "refused": dict(self.operator.refused)}
         return found | {"faults": dict(self.faults), "received": dict(self.received), "acts": acts}
@@ -137,11 +144,16 @@ class Console:
         if isinstance(message, Alert):
             self._check_alert(message)
         if isinstance(message, _MADE):
-            self._check_evidence(message, now_ns)
-        if isinstance(message, GuidedPose):
-            self._check_pose(message)
-        if isinstance(message, GuidedPose | Metrics) and not np.all(np.isfinite(list(message.values.values()))):
-            self.faults["not_finite"] += 1
+            self._unchecked.append((message, now_ns))
+
+    def _check_waiting(self) -> None:
+        unchecked, self._unchecked = self._unchecked, []
+        for message, came_ns in unchecked:
+            self._check_evidence(message, came_ns)
+            if isinstance(message, GuidedPose):
+                self._check_pose(message)
+            if not isinstance(message, Overlay) and not np.all(np.isfinite(list(message.values.values()))):
+                self.faults["not_finite"] += 1
 
     def _check_alert(self, alert: Alert) -> None:
         known = self.alerts.get(alert.name)

@@ -18,6 +18,7 @@ import msgspec
 from devices.clock import SystemClock
 from devices.messages import Acknowledgement, AnyMessage, Command
 from devices.peer import NEVER_NS, Peer
+from devices.priority import take_usual_priority
 from sim.latency import Latencies
 from sim.links import Link, address_of, make_link
 from sim.scenario import LinkRow, Room
@@ -45,7 +46,7 @@ class Runner:
         self._rows = [_bound(row, options.binds) for row in rows]
         self._peers = [peer for peer in room.peers if peer.name in {row.id for row in rows}]
         self._links: dict[str, Link] = {}
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="frames")
+        self._worker = ThreadPoolExecutor(1, "frames", take_usual_priority)
         self._tasks: list[asyncio.Task[None]] = []
         self._planned: dict[int, int] = {}  # light peer -> when it is already planned
         loop = asyncio.get_running_loop()
