@@ -12,7 +12,7 @@ from typing import Any
 from guidance.errors import GuidanceError
 from guidance.load import config_file, load_room
 from guidance.service.serve import with_addresses
-from guidance.service.session import Session, on_signals
+from guidance.service.session import APART, Session, on_signals
 from guidance.settings import RoomSettings
 
 READY_S = 60.0  # the simulator compiles its kernels the first time
@@ -92,7 +92,10 @@ async def run_demo(procedure: str, duration_s: float | None, seed: int, browser:
         addresses = {**await simulated.start(), **ours}
         known = {row.id for row in settings.links}
         settings = with_addresses(settings, {name: at for name, at in addresses.items() if name in known})
-        async with Session(settings, plan, limits, ends_alone=True) as session, serve_console(session.room) as address:
+        async with (
+            Session(settings, plan, limits, ends_alone=True, apart=APART) as session,
+            serve_console(session.room) as address,
+        ):
             on_signals(session.end)
             print(f"console: {address}", flush=True)
             with contextlib.suppress(TimeoutError):

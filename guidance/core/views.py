@@ -8,6 +8,7 @@ from devices.quality import Quality
 from guidance.core.scene import Desk, Scene, image_evidence
 from guidance.events import Effect, JobDone
 from guidance.exact import compose
+from guidance.outputs.lesion_lines import DRAWN
 from guidance.outputs.planes import VIEWS
 from guidance.settings import Tool
 from guidance.timing.ring import Kind
@@ -72,7 +73,8 @@ class ViewDesk(Desk):
         if self._scene.routes.carries("overlay"):
             self._planes_ns = now_ns
             poses = self._scene.live_tools(now_ns)[1]
-            inputs = {**self._scene.volume, **self._drawn(now_ns), "pointer": self._pointer}
+            volume = {name: value for name, value in self._scene.volume.items() if name in DRAWN}
+            inputs = {**volume, **self._drawn(now_ns), "pointer": self._pointer}
             yield self._scene.job("show", "planes", "planes", inputs, poses | self._scene.volume_evidence)
 
     def _drawn(self, now_ns: int) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What the lanes do with a job. Pure state objects, one thread each; the rim only runs them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
@@ -90,12 +90,13 @@ class Workbench:
         )
 
 
-def warm_up(settings: RoomSettings, plan: Plan | None) -> None:
-    """Compile and load every kernel that the lanes of this room will need, on a bench that is thrown away."""
+def warm_up(settings: RoomSettings, plan: Plan | None, lanes: Collection[str] = LANES) -> None:
+    """Compile and load every kernel that these lanes of the room will need, on a bench that is thrown away."""
     bench = Workbench(settings, plan)
-    warm_motion(settings, plan)
-    if settings.cryo:
-        warm_cryo()
+    if "guard" in lanes:
+        warm_motion(settings, plan)
+        if settings.cryo:
+            warm_cryo()
     row = settings.thermometry
     noise = np.random.default_rng(1)
     volume: dict[str, Any] = {}
@@ -105,17 +106,29 @@ def warm_up(settings: RoomSettings, plan: Plan | None) -> None:
             name="warm-up", pixels=pixels.astype(np.float32).view(np.complex64)[..., 0], frame="RAS",
             frame_from_image_mm=np.eye(4), device_time_ns=number,
         )  # fmt: skip
-        if row is not None:
+        if row is not None and "guard" in lanes:
             inputs = {"image": image, "time_s": 0.2 * number, "energy_s": 0.0}
             volume = bench.run(Job(number, "guard", "", "thermometry", inputs, {}), 0).arrays
-        tools = {tool.name: np.eye(4) for tool in settings.tools}
-        tips = {tool.name: (tool.tip_mm, tool.tip_sigma_mm) for tool in settings.tools}
-        drawn: dict[str, Any] = {"tools": tools, "tips": tips, "zones": [], "void": ""}
-        frame = {"stream": "warm-up", "image": image, "ras_from_image": np.eye(4), **drawn}
-        bench.run(Job(number, "show", "", "frame", frame, {}), 0)
-        bench.run(Job(number, "show", "", "planes", {**volume, **drawn, "pointer": ""}, {}), 0)
+        if "show" in lanes:
+            _warm_pictures(bench, settings, image, volume)
+
+
+def _warm_pictures(bench: Workbench, settings: RoomSettings, image: Image, volume: dict[str, Any]) -> None:
+    cold = np.full(image.pixels.shape, 37.0, np.float32)
+    seen = {"magnitude": cold, "temperature_c": cold, "valid": cold > 0, "ras_from_image": np.eye(4)}
+    tools = {tool.name: np.eye(4) for tool in settings.tools}
+    tips = {tool.name: (tool.tip_mm, tool.tip_sigma_mm) for tool in settings.tools}
+    drawn: dict[str, Any] = {"tools": tools, "tips": tips, "zones": [], "void": ""}
+    frame = {"stream": "warm-up", "image": image, "ras_from_image": np.eye(4), **drawn}
+    bench.run(Job(0, "show", "", "frame", frame, {}), 0)
+    bench.run(Job(0, "show", "", "planes", {**(volume or seen), **drawn, "pointer": ""}, {}), 0)
+
+
+def failed(job: Job, now_ns: int, why: str) -> JobDone:
+    """The result of a job that came to nothing."""
+    return JobDone(now_ns=now_ns, job=job.number, lane=job.lane, kind=job.kind, facts={}, failed=why)
 
 
 def replaced(job: Job, now_ns: int) -> JobDone:
     """The result of a job that never ran: a newer one of its slot came."""
-    return JobDone(now_ns=now_ns, job=job.number, lane=job.lane, kind=job.kind, facts={}, failed=REPLACED)
+    return failed(job, now_ns, REPLACED)

@@ -31,6 +31,12 @@ LESIONS: dict[str, tuple[Callable[..., None], str]] = {
     "ice_lethal_mm": (_THICK, "dose"),
 }
 
+# what plane views take of a volume and of what was computed from it
+DRAWN = frozenset(
+    {"magnitude", "ras_from_image", "state", "temperature_c", "valid"}
+    | {"region_dose_min", "region_ras", "forecast_min", "forecast_ras", "lesion_ras", *LESIONS}
+)
+
 
 def lesion_lines(picture: draw.Picture, plane: Plane, volume: dict[str, Any]) -> None:
     """Draw what `volume` holds of damage (forecast dotted, sure thin, damage 1 thick) or of ice.

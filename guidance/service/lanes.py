@@ -4,11 +4,19 @@ import asyncio
 import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from typing import Protocol
 
 from devices.clock import Clock
 from devices.priority import LANE, take_priority
 from guidance.events import Job, JobDone
-from guidance.lanes import Workbench
+
+
+class Bench(Protocol):
+    """What does the jobs of a lane: a workbench here, or one in another process."""
+
+    def run(self, job: Job, started_ns: int) -> JobDone:
+        """Do one job."""
+        ...
 
 
 class LaneThread:
@@ -18,12 +26,12 @@ class LaneThread:
     one of the same slot came; `busy_ns` is the time spent working.
     """
 
-    def __init__(self, name: str, workbench: Workbench, clock: Clock, on_done: Callable[[JobDone], None]) -> None:
+    def __init__(self, name: str, bench: Bench, clock: Clock, on_done: Callable[[JobDone], None]) -> None:
         self.name = name
         self.replaced = 0
         self.finished = 0
         self.busy_ns = 0
-        self._workbench = workbench
+        self._bench = bench
         self._clock = clock
         self._on_done = on_done
         self._loop = asyncio.get_running_loop()
@@ -55,7 +63,7 @@ class LaneThread:
                     return
                 _, job = self._waiting.popitem(last=False)
             started = self._clock.now_ns()
-            done = self._workbench.run(job, started)
+            done = self._bench.run(job, started)
             self.busy_ns += self._clock.now_ns() - started
             self.finished += 1
             self._finished_jobs.append(done)

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
 
 import msgspec
@@ -17,6 +17,7 @@ from guidance.events import Act, AnyEvent, Arrival, Effect, Job, JobDone, LinkCh
 from guidance.lanes import LANES, Workbench, replaced, warm_up
 from guidance.recording.writer import Recorder
 from guidance.safety.treatment import Verdict
+from guidance.service.apart import Apart
 from guidance.service.keeper import Keeper
 from guidance.service.lanes import LaneThread
 from guidance.service.links import AnyLink, Ears, build
@@ -36,8 +37,12 @@ class Room:
         outbox: Outbox,
         recorder: Recorder | None = None,
         keeper: Keeper | None = None,
+        apart: Collection[str] = (),
     ) -> None:
-        """`keeper`: the room's journal; with one, nothing is acknowledged before it is on the disk."""
+        """`keeper`: the room's journal; with one, nothing is acknowledged before it is on the disk.
+
+        `apart`: lanes that work in a process of their own.
+        """
         self.core = core
         self.keeper = keeper
         self.clock = clock
@@ -51,6 +56,8 @@ class Room:
             for row in settings.links
         }
         self.lanes: dict[str, LaneThread] = {}
+        self._apart = tuple(apart)
+        self._elsewhere: dict[str, Apart] = {}
         self._pending: deque[AnyEvent] = deque()
         self._pictures: deque[tuple[AnyEvent, Send]] = deque()
         self._busy = False
@@ -60,11 +67,17 @@ class Room:
 
     async def start(self) -> None:
         """Warm up, start lanes and links, then the tick: nothing compiles or collects garbage once data flow."""
-        await asyncio.to_thread(warm_up, self.core.settings, self.core.plan)
+        settings, plan = self.core.settings, self.core.plan
+        self._elsewhere = {lane: Apart(lane, settings, plan) for lane in self._apart}
+        await asyncio.to_thread(warm_up, settings, plan, [lane for lane in LANES if lane not in self._apart])
+        for bench in self._elsewhere.values():
+            await asyncio.to_thread(bench.wait_until_warm)
         gc.collect()
         gc.freeze()
-        workbench = Workbench(self.core.settings, self.core.plan)
-        self.lanes = {name: LaneThread(name, workbench, self.clock, self._finished) for name in LANES}
+        here = Workbench(settings, plan)
+        self.lanes = {
+            name: LaneThread(name, self._elsewhere.get(name, here), self.clock, self._finished) for name in LANES
+        }
         for link in self.links.values():
             await link.start()
         self._due_ns = self.clock.now_ns()
@@ -76,6 +89,8 @@ class Room:
             self._timer.cancel()
         for lane in self.lanes.values():
             await asyncio.to_thread(lane.close)
+        for bench in self._elsewhere.values():
+            await asyncio.to_thread(bench.close)
         while self._pictures:
             self._send(*self._pictures.popleft())
         for link in self.links.values():

@@ -8,7 +8,7 @@ from typing import Any
 from guidance.errors import SettingsError
 from guidance.load import config_file, load_room
 from guidance.service.room import Room
-from guidance.service.session import Session, on_signals
+from guidance.service.session import APART, Session, on_signals
 from guidance.settings import Link, RoomSettings
 
 ServeConsole = Callable[[Room], AbstractAsyncContextManager[str]]
@@ -44,7 +44,7 @@ async def serve(
     """Run one room, with the console that `console` serves for it, and return its summary."""
     settings, plan, limits = load_room(config_file("procedures", config))
     settings = with_addresses(settings, addresses)
-    async with Session(settings, plan, limits, record, lasting=True) as session:
+    async with Session(settings, plan, limits, record, lasting=True, apart=APART) as session:
         on_signals(session.end)
         for name, address in session.room.describe().items():
             print(f"link {name}: {address}", flush=True)

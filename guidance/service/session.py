@@ -7,7 +7,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -34,6 +34,7 @@ from guidance.service.room import Room
 from guidance.service.summary import Logbook, summarise
 from guidance.settings import RoomSettings
 
+APART = ("show",)  # lanes with a process of their own, where a room is run for its devices
 SWITCH_S = 0.0001  # how long another thread may hold the interpreter before the loop gets it back
 COLLECT_S = 30.0
 STOP_S = 0.4  # at the end: how long the devices have to confirm their STOP before the supervisor takes over
@@ -51,8 +52,11 @@ class Session:
         ends_alone: bool = False,
         lasting: bool = False,
         rules: tuple[Rule, ...] = RULES,
+        apart: Collection[str] = (),
     ) -> None:
-        """`rules`: the hazard table; only a fault campaign judges by another.
+        """`apart`: lanes that work in a process of their own.
+
+        `rules`: the hazard table; only a fault campaign judges by another.
 
         `lasting`: the room's one journal goes on over restarts, so that no alarm is lost; else it is a new one.
 
@@ -71,6 +75,7 @@ class Session:
         self._ends_alone = ends_alone
         self._lifeline: Lifeline | None = None
         self._lasting = lasting
+        self._apart = apart
         self.journal: Journal | None = None
         self._watch: asyncio.Task[None] | None = None
 
@@ -84,7 +89,7 @@ class Session:
                 await broker.start()
                 self._brokers.append(broker)
         outbox, keeper = self._open_journal(recorder)
-        self.room = Room(self.core, self.clock, outbox, recorder, keeper)
+        self.room = Room(self.core, self.clock, outbox, recorder, keeper, self._apart)
         self.book = Logbook(self.room)
         self.room.watchers.append(self._see)
         self.room.watchers.append(ResultFiles(Path(settings.recording.folder) / "results").see)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,8 +40,8 @@ def error_bound_mm(parts: Sequence[ErrorPart], confidence: float = 0.95) -> floa
     shape = trace**2 / float((total**2).sum())
     measured = sum(float(np.trace(part.covariance_mm2)) ** 2 / part.degrees for part in parts)
     if measured == 0.0:
-        return math.sqrt(trace * float(stats.chi2.ppf(confidence, shape)) / shape)
-    return math.sqrt(trace * float(stats.f.ppf(confidence, shape, trace**2 / measured)))
+        return math.sqrt(trace * float(special.chdtri(shape, 1.0 - confidence)) / shape)
+    return math.sqrt(trace * float(special.fdtri(shape, trace**2 / measured, confidence)))
 
 
 def rms_mm(parts: Sequence[ErrorPart]) -> float:
