@@ -65,7 +65,7 @@ def test_sigterm_ends_the_demo_and_every_child(tmp_path: Path) -> None:
         children = psutil.Process(process.pid).children(recursive=True)
         assert children, "the simulated room is a child"
         process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         assert process.returncode == 0
         _, alive = psutil.wait_procs(children, timeout=2)
         assert not alive
@@ -83,7 +83,7 @@ def test_a_killed_demo_leaves_no_child(tmp_path: Path) -> None:
                 break
         children = psutil.Process(process.pid).children(recursive=True)
         process.kill()
-        process.wait(timeout=10)
+        process.wait(timeout=60)
         _, alive = psutil.wait_procs(children, timeout=5)
         assert not alive
     finally:
@@ -153,5 +153,5 @@ def test_real_recordings_stream_into_the_service(name: str, data_dir: Path, tmp_
         assert checked.returncode == 0, checked.stdout + checked.stderr
     finally:
         devices.send_signal(signal.SIGTERM)
-        devices.wait(timeout=10)
+        devices.wait(timeout=60)
         devices.stdout.close()

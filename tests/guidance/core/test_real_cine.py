@@ -55,6 +55,21 @@ def test_undisturbed_cine_is_hardly_ever_refused(procedure, data_dir):
 
 
 @pytest.mark.data
+def test_the_one_estimate_that_went_astray_is_named(data_dir):
+    """Frame 187 of CS31: the picture goes on as before (its nearest are its neighbours), the estimate leapt 22 mm."""
+    player = Player("cine_cs31", data_dir / "liver_cine_mr")
+    pictures = np.array([frame[0] for frame in player.frames])
+    apart = np.square(pictures.astype(np.float32) - pictures[187]).mean(axis=(1, 2))
+    assert set(np.argsort(apart)[:3]) == {185, 186, 187}
+    player.until_reference()
+    told = [player.show(frame) for frame in player.frames[60:190]]
+    assert [(k + 60, facts["state"]) for k, facts in enumerate(told) if not facts["usable"]] == [(187, "jump")]
+    astray, before = told[127], told[126]
+    assert abs(astray["y_mm"] - before["y_mm"]) > 15
+    assert not any(key.startswith("ahead") for key in astray)
+
+
+@pytest.mark.data
 @pytest.mark.parametrize("procedure", sorted(SERIES))
 def test_every_bad_frame_is_named(procedure, data_dir):
     player = Player(procedure, data_dir / "liver_cine_mr")

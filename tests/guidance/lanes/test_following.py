@@ -33,7 +33,7 @@ def sample(world, values, points):
     return smooth_samples(values, (points - np.asarray(grid.origin_mm)) / grid.voxel_mm).reshape(SHAPE)
 
 
-def treat(amplitude_mm: float, follows: bool, power_w: float = 300.0, voxel_mm: float = 1.0):
+def treat(amplitude_mm: float, follows: bool, power_w: float = 300.0, voxel_mm: float = 1.0, noise: int = 3):
     """Dose (rows, columns) that is measured and true at the same material points, and errors of T near the target."""
     world = patient(amplitude_mm, voxel_mm)
     geometry = stack_geometry("sagittal", world.target_mm, SHAPE, PIXEL_MM, 5.0)
@@ -49,7 +49,7 @@ def treat(amplitude_mm: float, follows: bool, power_w: float = 300.0, voxel_mm: 
     follower = Follower(FIRST) if follows else None
     if follower:
         follower.heated = around < 22
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(noise)
     material, true, rate, errors, frame = points, np.zeros(SHAPE), 0.0, [], None
     heat_from = FIRST + LEARN + 2
     for k in range(heat_from + round((HEAT_S + 3) * 5)):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from guidance.motion import DenseFlow, FlowSettings, Verdict, estimate_displacement
 
@@ -79,6 +80,64 @@ def test_names_what_is_wrong(liver):
     assert not flow.estimate(liver[::-1]).quality.verdict.usable
     assert not flow.estimate(np.random.default_rng(0).uniform(0, 200, liver.shape)).quality.verdict.usable
     assert flow.estimate(liver).quality.verdict is Verdict.OK, "one bad image must not spoil the next"
+
+
+def breathed(liver, lift_px, noise=0.0, seed=0):
+    """The liver `lift_px` further up, with grain of this share of its brightest."""
+    grain = noise * np.percentile(liver, 99.8) * np.random.default_rng(seed).standard_normal(liver.shape)
+    return ndimage.shift(liver, (-lift_px, 0), order=0, mode="nearest") + grain
+
+
+def watching(liver, settings=None):
+    """An estimator that has seen 30 images of calm breathing: steps of at most 1 px, 2 % noise."""
+    flow = DenseFlow(liver, settings)
+    for k in range(30):
+        verdict = flow.estimate(breathed(liver, (0, 1, 2, 1)[k % 4], 0.02, k)).quality.verdict
+        assert verdict is Verdict.OK, k
+    return flow
+
+
+def test_a_cough_is_no_jump_but_an_estimate_that_went_astray_is(liver):
+    """Both move 7 px at once; the cough's image is as alike as those before, the other is less alike than any."""
+    flow = watching(liver)
+    cough = flow.estimate(breathed(liver, 8, 0.01, 90)).quality
+    assert cough.verdict is Verdict.OK
+    assert cough.innovation_px > FlowSettings().astray_px
+    flow = watching(liver)
+    astray = flow.estimate(breathed(liver, 8, 0.05, 91)).quality
+    assert astray.similarity > FlowSettings().least_similarity, "nothing else is wrong with it"
+    assert astray.verdict is Verdict.JUMP
+    back = flow.estimate(breathed(liver, 1, 0.02, 92)).quality
+    assert back.verdict is Verdict.OK
+    assert back.innovation_px < 2, "a jump is not what the next image is compared with"
+
+
+def test_a_lone_step_judges_nothing_before_there_is_a_usual_one(liver):
+    flow = DenseFlow(liver)
+    for k in range(5):
+        flow.estimate(breathed(liver, k % 2, 0.01, k))
+    assert flow.estimate(breathed(liver, 8, 0.05, 91)).quality.verdict is Verdict.OK
+
+
+def test_no_tissue_moves_further_than_the_most_innovation(liver):
+    flow = DenseFlow(liver, FlowSettings(most_innovation_px=5.0))
+    assert flow.estimate(breathed(liver, 4)).quality.verdict is Verdict.OK
+    assert flow.estimate(breathed(liver, -4)).quality.verdict is Verdict.JUMP
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_brightness_that_drifts_moves_nothing(liver, truth, turned):
+    """Over minutes the coil's gain falls by a third, an offset comes and the shading tilts; high and wide images."""
+    image = liver.T if turned else liver
+    field = truth.smooth_field(image.shape, 4, seed=2)
+    reference = truth.pull(image, field)
+    flow = DenseFlow(reference)
+    tilt = np.linspace(-1, 1, image.shape[1])
+    for share in np.linspace(0, 1, 5):
+        drifted = image * (1 - 0.33 * share) * (1 + 0.1 * share * tilt) + 15 * share
+        found = flow.estimate(drifted)
+        assert found.quality.verdict is Verdict.OK
+        assert truth.end_point_error(found.displacement_px, field, reference) < 0.15, share
 
 
 @pytest.mark.data
