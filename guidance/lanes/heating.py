@@ -18,6 +18,7 @@ from guidance.plan import Plan
 from guidance.settings import FocusedBeam, Heating
 from guidance.thermometry.dose import mean_rate
 from guidance.thermometry.kalman import BioheatFilter, Filtered, FilterSettings
+from guidance.thermometry.placement import Placement
 from guidance.thermometry.release import Carrier, ReleaseCount
 from guidance.tissue import Beam, BioheatModel, Tissue
 
@@ -76,8 +77,8 @@ class HeatingWork:
         if shift is None:
             self._pass(time_s, beam)
             return {"state": "settling", "known": False}, {}
-        passed, own, sigma = self._sample(shift, volume)
-        found = self._step(time_s, beam, own, sigma)
+        passed, placement, own, sigma = self._sample(shift, volume)
+        found = self._step(time_s, beam, own, sigma, placement)
         self._unobserved_s += max(0.0, time_s - self._measured_s - GAP_S) if self._measured_s else 0.0
         self._measured_s = time_s
         return self._facts(found, passed, np.isfinite(sigma), shift), self._arrays(found)
@@ -96,8 +97,10 @@ class HeatingWork:
         self._slices = Slices(self._region, ras_from_image, self._row.motion_direction)
         self._shift = OrganShift(self._slices.middle[1:])
 
-    def _sample(self, shift: tuple[float, float], volume: dict[str, Any]) -> tuple[NDArray[np.bool_], Map, Map]:
-        """Where slices pass the grid; temperature and sigma there, infinite where there is none."""
+    def _sample(
+        self, shift: tuple[float, float], volume: dict[str, Any]
+    ) -> tuple[NDArray[np.bool_], Placement, Map, Map]:
+        """Where slices pass the grid, how well; temperature and sigma there, infinite where there is none."""
         assert self._slices is not None
         temperature = volume["temperature_c"]
         valid = volume["valid"] & np.isfinite(temperature)
@@ -106,9 +109,10 @@ class HeatingWork:
             (np.where(valid, volume["sigma_c"], np.float32(3.0)), 1),
             (valid.astype(np.float32), 1),
         ]
-        passed, (own, sigma, seen) = self._slices.sample(shift, temperature.shape, maps)
+        passed, placement, (own, sigma, seen) = self._slices.sample(shift, temperature.shape, maps)
         usable = passed & (seen > 0.99)
-        return passed, own, np.where(usable, np.maximum(sigma, 0.05), np.float32(np.inf)).astype(np.float32)
+        sigma = np.where(usable, np.maximum(sigma, 0.05), np.float32(np.inf)).astype(np.float32)
+        return passed, placement, own, sigma
 
     def _pass(self, time_s: float, beam: NDArray[np.float64]) -> None:
         """Time goes on without a map: the model alone carries temperature and dose."""
@@ -116,7 +120,9 @@ class HeatingWork:
             nothing = np.full(self._region.shape, np.inf, np.float32)
             self._step(time_s, beam, nothing, nothing)
 
-    def _step(self, time_s: float, beam: NDArray[np.float64], own: Map, sigma: Map) -> Filtered:
+    def _step(
+        self, time_s: float, beam: NDArray[np.float64], own: Map, sigma: Map, placement: Placement | None = None
+    ) -> Filtered:
         """Predict up to `time_s`, in steps short enough for the dose, and take the map there."""
         kalman, dark = self._filter, np.full(own.shape, np.inf, np.float32)
         assert kalman is not None
@@ -131,7 +137,9 @@ class HeatingWork:
             drive = self._drive(share / (until - since), beam)
             last = part == parts
             at_s = time_s if last else begin + until
-            found = kalman.update(own if last else dark, sigma if last else dark, at_s, power=drive)
+            found = kalman.update(
+                own if last else dark, sigma if last else dark, at_s, power=drive, placement=placement if last else None
+            )
             self._add_dose(found, at_s)
             self._add_release(found, float(share @ beam[:, 1]) if beam.size else 0.0, until - since)
         return found

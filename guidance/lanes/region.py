@@ -13,11 +13,14 @@ from scipy import ndimage
 from devices.messages import Matrix
 from guidance.plan import Plan
 from guidance.settings import Heating
+from guidance.thermometry.placement import Placement
 
 Map = NDArray[np.float32]
 Mask = NDArray[np.bool_]
 SPARE_PLANES = 3  # beyond the treated volume: what spreads there counts
 BORDER_PX = 4
+REST_MM = 0.15  # of the organ's rest position against the plan, along each axis
+WITHIN_SHARE, ACROSS_SHARE = 0.03, 0.12  # of the way from rest: error of the place in the slices, and across them
 RESERVE_SHARE = 0.4  # of a voxel, beyond the margin
 
 
@@ -102,12 +105,15 @@ class Slices:
         self._step_mm = np.linalg.norm(ras_from_image[:3, :3], axis=0)
         self._near = 0.5 * region.spacing_mm[0] / self._step_mm[2] + 1e-6
         self._slant = _slant(ras_from_image, motion)
+        axes = region.ras_from_box[:3, :3] / np.linalg.norm(region.ras_from_box[:3, :3], axis=0)
+        self._across = (axes.T @ ras_from_image[:3, 2] / self._step_mm[2])[::-1]  # of the slices, along the grid's axes
         middle = self._index.mean(axis=1)
         self.middle = (round(float(middle[2])), round(float(middle[1])), round(float(middle[0])))
 
     def sample(self, shift_px: tuple[float, float], shape: tuple[int, ...], volumes: list[tuple[Any, int]]
-               ) -> tuple[Mask, list[Map]]:  # fmt: skip
-        """Where a slice passes the moved tissue, and the values there of each (volume, order of its spline).
+               ) -> tuple[Mask, Placement, list[Map]]:  # fmt: skip
+        """Where a slice passes the moved tissue and how far beside its voxels, and the values there of each (volume,
+        order of its spline).
 
         `shift_px` (columns, rows) is where the tissue is against its rest; across the slices it is taken to have
         moved along the plan's direction of motion. Values elsewhere are 0.
@@ -128,7 +134,15 @@ class Slices:
                 part = volume[:, low[0] : high[0], low[1] : high[1]]
                 values[inside] = ndimage.map_coordinates(part, at, order=order, mode="nearest")
         size = self._region.shape
-        return inside.reshape(size), [values.reshape(size) for values in found]
+        beside = np.where(inside, (layer - across) * self._step_mm[2], 0.0).astype(np.float32).reshape(size)
+        return inside.reshape(size), self._placement(beside, shift_px), [values.reshape(size) for values in found]
+
+    def _placement(self, beside_mm: Map, shift_px: tuple[float, float]) -> Placement:
+        """The place's error grows with the way from rest, most across the slices, where nothing is measured."""
+        moved_mm = float(np.linalg.norm(np.asarray(shift_px) * self._step_mm[:2]))
+        share = self._across**2
+        sigma = np.sqrt((1.0 - share) * (WITHIN_SHARE * moved_mm) ** 2 + share * (ACROSS_SHARE * moved_mm) ** 2)
+        return Placement(beside_mm, self._across, self._region.spacing_mm, sigma, np.full(3, REST_MM))
 
 
 def _slant(ras_from_image: Matrix, motion: tuple[float, ...] | None) -> NDArray[np.float64]:

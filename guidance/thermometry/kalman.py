@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from guidance.thermometry.perfusion import Perfusion, PerfusionEstimate
+from guidance.thermometry.placement import Placement
 from guidance.tissue import BioheatModel
 
 Map = NDArray[np.float32]
@@ -79,10 +80,12 @@ class BioheatFilter:
         *,
         power: float | Map = 0.0,
         shared_sigma_c: float | NDArray[Any] = 0.0,
+        placement: Placement | None = None,
     ) -> Filtered:
         """Take the measured map at `time_s` (rising); `power` (any unit, always the same) was on since the last.
 
-        `power` is one number, or a map of the heating that the beam is expected to give.
+        `power` is one number, or a map of the heating that the beam is expected to give. `placement` says where
+        the map was measured, if not in the middle of the voxels.
 
         A voxel with infinite `sigma_c` or no temperature is predicted only. Raises ValueError for
         time that does not rise.
@@ -92,12 +95,17 @@ class BioheatFilter:
                 raise ValueError(f"time {time_s} s does not follow {self._time_s} s")
             self._predict(time_s - self._time_s, power)
         self._time_s = time_s
-        own = np.square(sigma_c, dtype=np.float32) - np.square(np.float32(shared_sigma_c))
+        shared = np.square(np.float32(shared_sigma_c))
+        own = np.square(sigma_c, dtype=np.float32) - shared
         seen = np.isfinite(temperature_c) & np.isfinite(own)
         noise = np.where(seen, np.maximum(own, 1e-6), 1.0).astype(np.float32)
+        if placement is not None:
+            temperature_c = temperature_c - placement.away_c(self.temperature_c)
+            misplaced, always = placement.variances(self.temperature_c)
+            noise, shared = noise + misplaced, shared + always
         innovation = np.where(seen, temperature_c - self.temperature_c, 0.0).astype(np.float32)
         total = self._tt + noise
-        far = innovation**2 > self.settings.gate_sigmas**2 * (total + np.square(np.float32(shared_sigma_c)))
+        far = innovation**2 > self.settings.gate_sigmas**2 * (total + shared)
         artefact = seen & far
         self._refused = np.where(artefact, self._refused + 1, 0).astype(np.uint8)
         restart = self._refused >= self.settings.persistent_frames
@@ -106,7 +114,7 @@ class BioheatFilter:
         self._restart(restart, temperature_c, noise)
         if self.settings.between_planes and seen.any():
             self._between(seen, self.temperature_c - predicted_c)
-        sigma = np.sqrt(self._tt + np.square(np.float32(shared_sigma_c))).astype(np.float32)
+        sigma = np.sqrt(self._tt + shared).astype(np.float32)
         return Filtered(time_s, self.temperature_c, sigma, artefact & ~restart)
 
     @property

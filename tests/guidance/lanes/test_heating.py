@@ -87,6 +87,25 @@ def test_dose_outlives_another_scan_plane_and_frames_without_temperature(organ: 
     assert 0.0 < facts["unobserved_s"] < 20.0, "and it is told that part of it was not watched"
 
 
+def test_sigma_holds_the_error_of_an_organ_that_moves_across_the_slices(organ: Any) -> None:
+    """Its way across is taken from the plan, 0.2 of the way down; here it is 0.25. The beam is known."""
+    organ.row = organ.row.model_copy(update={"motion_direction": (0.0, 0.2, -1.0), "beam": organ.beam})
+    organ.slant = 0.25
+    work = HeatingWork(organ.row, organ.plan, 37.0)
+    settled(organ, work)
+    served, errors, sigmas = middle_points(organ), [], []
+    for number in range(40):
+        _, arrays = sonicate(organ, work, [(100.0 if number < 30 else 0.0, served[number % len(served)])])
+        warm = organ.at(organ.rise, points_of(arrays)).reshape(arrays["region_dose_min"].shape)
+        steep = (np.sqrt(sum(slope**2 for slope in np.gradient(warm, 2.5))) > 1.0) & arrays["region_treated"]
+        errors.append((arrays["region_temperature_c"] - 37.0 - warm)[steep])
+        sigmas.append(arrays["region_sigma_c"][steep])
+    error, sigma = np.concatenate(errors), np.concatenate(sigmas)
+    assert len(error) > 5000
+    assert np.sqrt(np.mean(error**2)) < 0.3
+    assert 0.4 < np.sqrt(np.mean((error / sigma) ** 2)) < 1.2
+
+
 def test_time_that_does_not_rise_and_a_target_out_of_the_slices_are_named(organ: Any) -> None:
     work = HeatingWork(organ.row, organ.plan, 37.0)
     settled(organ, work)
