@@ -1,9 +1,11 @@
 """What can be wrong with a frame, found before and after its temperature is computed."""
 
+from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from fastcrc import crc64
 from numpy.typing import NDArray
 from scipy import ndimage
 
@@ -16,6 +18,7 @@ NOT_FINITE_SHARE = 0.01
 SLICE_SHARE = 0.2
 SLICE_VOXELS = 16
 COOL_VOXELS = 9
+REMEMBERED = 32  # frames
 
 
 def sequence_fault(settings: ThermometrySettings, echo_times_s: Sequence[float] | None, field_t: float | None) -> Fault:
@@ -31,12 +34,22 @@ def sequence_fault(settings: ThermometrySettings, echo_times_s: Sequence[float] 
     return None
 
 
-def same_pixels(images: Sequence[NDArray[Any]], before: Sequence[NDArray[Any]]) -> bool:
-    """Whether every pixel equals that of the frame before; a thin sample decides in nearly all cases."""
-    pairs = list(zip(images, before, strict=True))
-    if not all(np.array_equal(now[..., ::7, ::13], then[..., ::7, ::13]) for now, then in pairs):
-        return False
-    return all(np.array_equal(now, then) for now, then in pairs)
+class SeenPixels:
+    """The last REMEMBERED frames by their CRC: a scanner that repeats itself may also send an older one again."""
+
+    def __init__(self) -> None:
+        self._codes: deque[tuple[int, ...]] = deque(maxlen=REMEMBERED)
+
+    def again(self, images: Sequence[NDArray[Any]]) -> int:
+        """How many frames ago the very same pixels came, 0 for never; they are remembered from now on.
+
+        Frames without any signal are alike and no repetition.
+        """
+        code = tuple(crc64.ecma_182(memoryview(np.ascontiguousarray(image)).cast("B")) for image in images)
+        ago = next((n for n, known in enumerate(reversed(self._codes), start=1) if known == code), 0)
+        if not ago:
+            self._codes.append(code)
+        return ago if all(image.any() for image in images) else 0
 
 
 def result_fault(settings: ThermometrySettings, found: PassOutputs, tissue: NDArray[np.bool_]) -> Fault:

@@ -20,7 +20,7 @@ STATES: dict[str, tuple[Quality, str]] = {
     "echo_time_changed": (Quality.INVALID, "echo time differs from the plan: temperature would be wrong"),
     "field_changed": (Quality.INVALID, "imaging frequency differs from the plan: temperature would be wrong"),
     "time_not_rising": (Quality.INVALID, "acquisition time does not rise"),
-    "repeated_frame": (Quality.SUSPECT, "same pixels as the frame before"),
+    "repeated_frame": (Quality.SUSPECT, "same pixels as a frame before"),
     "not_finite": (Quality.INVALID, "pixels are not finite"),
     "no_signal": (Quality.INVALID, "no signal"),
     "missing_slice": (Quality.INVALID, "a slice has lost its signal"),

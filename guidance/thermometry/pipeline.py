@@ -12,7 +12,7 @@ from guidance.thermometry.baselines import BASELINES, Baseline
 from guidance.thermometry.combine import CoilCombiner, combine_echoes
 from guidance.thermometry.drift import NO_DRIFT, DriftSample
 from guidance.thermometry.elsewhere import resampler
-from guidance.thermometry.faults import Fault, result_fault, same_pixels, sequence_fault
+from guidance.thermometry.faults import Fault, SeenPixels, result_fault, sequence_fault
 from guidance.thermometry.frame import STATES, DoseState, SharedError, ThermometryFrame
 from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.noise import measure_noise
@@ -26,6 +26,8 @@ Map = NDArray[np.float32]
 FLOOR_SHARE = 1e-3  # of the largest magnitude: below this there is no signal at all
 RE_ZERO_LIMIT_C = 1.0
 PLACE_TOLERANCE_MM = 0.05
+GAIN_LEAST = 1.25  # a median magnitude so much above the reference's is another receiver gain
+GAIN_VOXELS = 500
 
 
 class ThermometryPipeline:
@@ -51,6 +53,7 @@ class ThermometryPipeline:
         self.tissue: NDArray[np.bool_] | None = None
         self.dose: DoseState | None = None
         self._heat = self._fit = np.zeros((0, 0, 0), np.bool_)
+        self._heard = np.zeros(0, np.intp)  # voxels that tell the receiver's gain
         self._shape: tuple[tuple[int, ...], ...] = ()
         self._waiting: list[list[Complex]] = []
         self._baselines: list[Baseline] = []
@@ -64,7 +67,7 @@ class ThermometryPipeline:
         self._sample: DriftSample | None = None
         self._trust: TrackTrust | None = None
         self._place: NDArray[np.float64] | None = None
-        self._pixels: list[Complex] = []
+        self._pixels = SeenPixels()
         self._seen_s = -math.inf
         self._tracks: tuple[Map, Map] | None = None  # temperatures of the last two frames, gaps filled
         self._last_s: float | None = None
@@ -93,7 +96,7 @@ class ThermometryPipeline:
         fault = self._place_fault(place) or self._arrival_fault(images, time_s, echo_times_s, field_t)
         if fault is not None:
             return self._nothing(time_s, fault)
-        self._seen_s, self._pixels = time_s, images
+        self._seen_s = time_s
         if not self._baselines:
             return self._acquire(images, time_s)
         return self._measure(self._one_coil(images), time_s)
@@ -168,8 +171,8 @@ class ThermometryPipeline:
             return fault
         if not (math.isfinite(time_s) and time_s > self._seen_s):
             return "time_not_rising", f"{time_s:.3f} s after {self._seen_s:.3f} s"
-        if self._pixels and same_pixels(images, self._pixels):
-            return "repeated_frame", ""
+        if (ago := self._pixels.again(images)) > 0:
+            return "repeated_frame", f"{ago} before"
         return None
 
     def _acquire(self, images: list[Complex], time_s: float) -> ThermometryFrame:
@@ -205,6 +208,8 @@ class ThermometryPipeline:
                 baseline.learn(image)
         self._heat = np.zeros_like(tissue) if self.heated is None else self.heated
         self._fit = self.tissue & ~self._heat
+        fitted = np.flatnonzero(self._fit)
+        self._heard = fitted[:: max(1, fitted.size // GAIN_VOXELS)]
         region = self._fit if self.drift_region is None else self._fit & self.drift_region
         self._sample = DriftSample(region, self.settings.drift_order) if self.settings.drift_order >= 0 else None
         self._trust = TrackTrust(self.tissue, self.settings.t0_c, self.settings.fastest_c_per_s)
@@ -295,7 +300,8 @@ class ThermometryPipeline:
             image, reference, scale = combine_echoes(images, references, scales, last_c - settings.t0_c)
         share = 1.0 / estimates[0].averaged
         self._shared_c = SharedError(reference, abs(scale) * self._noise * math.sqrt(share), settings.t0_sigma_c)
-        self._fit_drift(image, reference, scale, last_c)
+        gain = self._gain(image, reference)
+        self._fit_drift(image, reference, scale, last_c, gain * self._noise)
         step_s, marks = self._step(time_s)
         return PassInputs(
             image=image,
@@ -310,8 +316,8 @@ class ThermometryPipeline:
             drift_c=self._drift,
             lead=min(step_s / self._step_s, 2.0) if self._step_s > 0.0 else 0.0,
             step_min=step_s / 60.0,
-            noise=self._noise,
-            reference_share=share,
+            noise=gain * self._noise,
+            reference_share=share / gain**2,
             model_c=np.atleast_1d(np.float32(abs(scale)) * np.asarray(estimates[0].model_rad, np.float32)),
             floor=self._floor,
             sigma_display_c=settings.sigma_display_c,
@@ -330,11 +336,21 @@ class ThermometryPipeline:
             reference = np.where(unknown, np.complex64(0.0), reference * turned).astype(np.complex64)
         return reference
 
-    def _fit_drift(self, image: Complex, reference: Complex, scale: float, last_c: Map) -> None:
+    def _gain(self, image: Complex, reference: Complex) -> float:
+        """How much louder the receiver is than it was with the reference: its noise is as well.
+
+        A weaker signal may be loss without less noise, so nothing is taken off for that.
+        """
+        if not self._heard.size:
+            return 1.0
+        now, then = (float(np.median(np.abs(values.reshape(-1)[self._heard]))) for values in (image, reference))
+        return now / then if then * GAIN_LEAST < now < math.inf else 1.0
+
+    def _fit_drift(self, image: Complex, reference: Complex, scale: float, last_c: Map, noise: float) -> None:
         if self._sample is None:
             return
         change = last_c - np.float32(self.settings.t0_c)
-        self._drift = self._sample.fit(image, reference, change, scale, self._noise, self._drift)
+        self._drift = self._sample.fit(image, reference, change, scale, noise, self._drift)
 
     def _step(self, time_s: float) -> tuple[float, NDArray[np.uint8]]:
         """Seconds over which dose is integrated, and the marks; a gap that is too long counts as missed."""

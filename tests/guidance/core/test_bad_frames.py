@@ -145,6 +145,10 @@ def test_frames_that_repeat_or_lie_elsewhere_are_named(scan: Scan) -> None:
     pixels = scan.pixels()
     assert scan.send(pixels)["state"] == "ok"
     assert scan.send(pixels.copy())["state"] == "repeated_frame"
+    assert [scan.send(scan.pixels())["state"] for _ in range(3)] == ["ok"] * 3
+    older = scan.send(pixels.copy())
+    assert (older["state"], "max_c" in older) == ("repeated_frame", False)
+    assert "before" in str(older["reason"])
     place = np.eye(4)
     place[2, 3] = 4.0
     facts = scan.send(scan.pixels(), place=place)

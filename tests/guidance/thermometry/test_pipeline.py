@@ -34,6 +34,27 @@ def test_error_over_predicted_sigma(phantom: Any) -> None:
     assert 0.95 < np.median(ratios) < 1.05
 
 
+@pytest.mark.parametrize("gain", [10.0, 0.1])
+def test_sigma_holds_when_the_receiver_gain_changes(phantom: Any, gain: float) -> None:
+    pipeline = started(phantom)
+    sigma_c = float(np.median(pipeline.update(phantom.frame(), 4.0).sigma_c[phantom.tissue]))
+    frame = pipeline.update((gain * phantom.frame()).astype(np.complex64), 5.0)
+    error = (frame.temperature_c - 37.0)[phantom.tissue]
+    assert frame.state == "ok"
+    assert float(np.sqrt(np.mean(error**2))) == pytest.approx(sigma_c, rel=0.05)
+    told = float(np.median(frame.sigma_c[phantom.tissue]))
+    assert told == pytest.approx(sigma_c, rel=0.05) if gain > 1.0 else told > sigma_c
+
+
+def test_pixels_of_any_recent_frame_are_a_repetition_but_nothing_is_no_signal(phantom: Any) -> None:
+    pipeline = started(phantom)
+    frames = [phantom.frame(0.5 * number * phantom.spot) for number in range(4)]
+    states = [pipeline.update(image, 5.0 + number).state for number, image in enumerate([*frames, frames[1].copy()])]
+    assert states == ["ok"] * 4 + ["repeated_frame"]
+    empty = np.zeros_like(frames[0])
+    assert [pipeline.update(empty.copy(), 20.0 + number).state for number in range(2)] == ["no_signal"] * 2
+
+
 def test_drift_and_wraps_are_followed(phantom: Any) -> None:
     pipeline = started(phantom, replace(phantom.settings, drift_order=2))
     row, column = np.mgrid[-1:1:48j, -1:1:64j]
