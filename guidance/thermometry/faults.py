@@ -45,7 +45,7 @@ class SeenPixels:
 
         Frames without any signal are alike and no repetition.
         """
-        code = tuple(crc64.ecma_182(memoryview(np.ascontiguousarray(image)).cast("B")) for image in images)
+        code = tuple(crc64.ecma_182(np.ascontiguousarray(image).reshape(-1).view(np.uint8).data) for image in images)
         ago = next((n for n, known in enumerate(reversed(self._codes), start=1) if known == code), 0)
         if not ago:
             self._codes.append(code)

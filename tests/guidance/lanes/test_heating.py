@@ -7,6 +7,7 @@ import pytest
 
 from guidance.lanes.heating import HeatingWork
 from guidance.lanes.power import PowerPlanner
+from guidance.settings import Release
 
 IDLE = np.zeros((0, 3))
 PERIOD_S = 0.5
@@ -104,6 +105,25 @@ def test_sigma_holds_the_error_of_an_organ_that_moves_across_the_slices(organ: A
     assert len(error) > 5000
     assert np.sqrt(np.mean(error**2)) < 0.3
     assert 0.4 < np.sqrt(np.mean((error / sigma) ** 2)) < 1.2
+
+
+def test_predicted_release_is_that_of_the_true_temperature(organ: Any) -> None:
+    release = Release(half_c=40.3, width_c=0.4, most_per_s=0.08, transit_s=5.0, plasma_half_s=3600.0, source="typical")
+    organ.row = organ.row.model_copy(update={"release": release, "beam": organ.beam})
+    work = HeatingWork(organ.row, organ.plan, 37.0)
+    settled(organ, work)
+    served, free, rows = middle_points(organ), 0.0, 0
+    for number in range(60):
+        facts, arrays = sonicate(organ, work, [(30.0, served[number % len(served)])])
+        warm = 37.0 + organ.at(organ.rise, points_of(arrays))[arrays["region_target"].ravel()]
+        rate = 0.08 / (1.0 + np.exp((40.3 - warm) / 0.4))
+        free, rows = free + 1.0 - np.exp(-5.0 * rate), rows + 1
+    truth = free / rows
+    assert 0.05 < truth.mean() < 0.3
+    assert facts["release_mean"] == pytest.approx(truth.mean(), rel=0.05)
+    assert facts["release_90"] == pytest.approx(np.percentile(truth, 10.0), abs=0.03)
+    assert facts["release_10"] == pytest.approx(np.percentile(truth, 90.0), abs=0.03)
+    assert facts["release_s"] == pytest.approx(60 * PERIOD_S, abs=0.01)
 
 
 def test_time_that_does_not_rise_and_a_target_out_of_the_slices_are_named(organ: Any) -> None:
