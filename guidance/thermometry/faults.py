@@ -18,7 +18,7 @@ NOT_FINITE_SHARE = 0.01
 SLICE_SHARE = 0.2
 SLICE_VOXELS = 16
 COOL_VOXELS = 9
-REMEMBERED = 32  # frames
+REMEMBERED = 4  # frames: buffers handed out again; a recording that is played in a loop has longer laps
 
 
 def sequence_fault(settings: ThermometrySettings, echo_times_s: Sequence[float] | None, field_t: float | None) -> Fault:
