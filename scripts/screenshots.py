@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.conftest import ARGS, Stage, live, raise_alarm, silence, take_control
+from tests.browser.conftest import ARGS, Stage, live, raise_alarm, silence, take_control, until
 
 OUT = Path("docs/pictures")
 GUARD = "intercostal-muscle"
@@ -26,9 +26,8 @@ def save(page: Page, name: str) -> None:
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     if picture.width > 1920:
         picture = picture.resize((1920, 1080), Image.Resampling.LANCZOS)
-    picture.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
-        OUT / f"{name}.png", optimize=True
-    )
+    few = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
+    few.save(OUT / f"{name}.png", optimize=True)
     print(f"{OUT / name}.png", flush=True)
 
 
@@ -38,14 +37,21 @@ def show(page: Page, step: str) -> None:
     page.wait_for_timeout(1200)
 
 
-def procedure(browser: Browser, name: str, steps: tuple[str, ...], wait_s: float, large: bool = False) -> None:
-    """A procedure with its simulated operator, after `wait_s` seconds; `large`: the last step at 4K too."""
+def procedure(
+    browser: Browser, name: str, steps: tuple[str, ...], wait_s: float, large: bool = False, treats: bool = False
+) -> None:
+    """A procedure with its simulated operator, after `wait_s` seconds of the page, or where it `treats` of treatment.
+
+    `large`: the last step at 4K too.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        stage = Stage(Path(folder), name, 160, STAGE_OPERATOR="1")
+        stage = Stage(Path(folder), name, 400, STAGE_OPERATOR="1")
         try:
             page = browser.new_page(viewport=SIZE)
             page.goto(stage.plain_address)
             live(page)
+            if treats:
+                until(page, "document.getElementById('phase').textContent === 'TREATING'", 200)
             page.wait_for_timeout(wait_s * 1e3)
             for number, step in enumerate(steps):
                 show(page, step)
@@ -135,12 +141,12 @@ ALL = {
     "priorities": priorities,
     "arming": arming,
     "hifu_liver": lambda b: procedure(
-        b, "hifu_liver", ("Monitor", "Control", "Target", "Verify", "Plan", "Connections", "Monitor"), 14, large=True
+        b, "hifu_liver", ("Monitor", "Control", "Target", "Verify", "Plan", "Connections", "Monitor"), 4, True, True
     ),
-    "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 22),
-    "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 28),
-    "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 28),
-    "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 20),
+    "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 12, treats=True),
+    "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 30, treats=True),
+    "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 60, treats=True),
+    "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 12, treats=True),
     "microwave_liver_us": lambda b: procedure(b, "microwave_liver_us", ("Target", "Monitor"), 10),
     "fusion_biopsy_prostate": lambda b: procedure(b, "fusion_biopsy_prostate", ("Target", "Monitor"), 8),
     "stereotactic_brain": lambda b: procedure(b, "stereotactic_brain", ("Target",), 8),

@@ -36,6 +36,7 @@ class Client:
         self._wake = asyncio.Event()
         self._unacked: dict[str, int] = {}
         self._sent: dict[str, int] = {}
+        self._asked: dict[str, int] = {}  # stream -> number of the picture that is being packed for this page
         self._lease_ns = 0
         self._signed_off = False
         self._changes = -1
@@ -98,10 +99,13 @@ class Client:
                 await self._socket.send_text(self._desk.encoded_state())
                 await self._beat()
             for name, number in self._desk.sources.numbers().items():
-                if name not in self._unacked and self._sent.get(name) != number:
-                    self._sent[name], data = await self._desk.sources.packed(name)
-                    self._unacked[name] = self._sent[name]
-                    await self._socket.send_bytes(data)
+                if name in self._unacked or self._sent.get(name) == number:
+                    continue
+                ready = self._desk.sources.ready(name, self._asked.setdefault(name, number))
+                if ready is not None:
+                    del self._asked[name]
+                    self._sent[name] = self._unacked[name] = ready[0]
+                    await self._socket.send_bytes(ready[1])
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), max(0.0, due - loop.time()))
             self._wake.clear()

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 MISSING = 65535
 JPEG_QUALITY = 80
+WHITE_SHARE = 0.998  # of a picture's pixels are darker than what is shown as white
 _ALIGN = 8
 
 
@@ -63,9 +64,12 @@ def quantised(
 
 def grey(name: str, values: NDArray[Any]) -> Layer:
     """A grey picture: integers as they are, everything else scaled to 16 bits by its brightest value."""
-    white = float(np.percentile(values[..., ::4, ::4], 99.8)) or 1.0
+    some = values[..., ::4, ::4]
     if values.dtype == np.uint8:
+        darker = np.cumsum(np.bincount(some.reshape(-1), minlength=256))
+        white = float(np.searchsorted(darker, WHITE_SHARE * some.size)) or 1.0
         return Layer(name, np.ascontiguousarray(values), white=white)
+    white = float(np.percentile(some, 100.0 * WHITE_SHARE)) or 1.0
     brightest = float(values.max(initial=0.0)) or 1.0
     return msgspec.structs.replace(quantised(name, values, "", brightest / (MISSING - 1), 0.0), white=white)
 

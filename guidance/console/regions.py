@@ -18,6 +18,7 @@ from guidance.settings import RoomSettings
 
 WINDOW = 320  # side in mm of the square in which outlines are cut
 TREATED_CEM43_MIN = 240.0
+SAME_PLACE_MM = 0.25  # a live picture that moved by less keeps its outlines: that is thinner than their lines
 _DRAWN_LAST = {"target": 2, "organ_at_risk": 1}  # where structures overlap, the more important label wins
 
 
@@ -31,7 +32,7 @@ class Regions:
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
         self._lines: list[dict[str, Any]] = []  # of the newest live picture
-        self._lines_for: tuple[bytes, tuple[int, ...]] = (b"", ())
+        self._lines_for: tuple[Matrix, tuple[int, ...]] | None = None
         self.numbers: dict[str, dict[str, float]] = {}  # target -> its newest numbers
 
     def names(self) -> list[str]:
@@ -72,19 +73,29 @@ class Regions:
             if motion and gating and structure.name == motion.target:
                 yield f"gate {gating.boundary_mm:g} mm", "gate", Grown(structure.shape, gating.boundary_mm)
 
+    def has_lines(self, live: dict[str, Any]) -> bool:
+        """Whether the outlines of the last live picture are those of this one: no corner moved by `SAME_PLACE_MM`."""
+        ras, shape = live.get("ras"), live["pixels"].shape
+        if ras is None or "target" in live or self._lines_for is None or self._lines_for[1] != shape:
+            return ras is None
+        rows, columns = shape
+        corners = np.array([[0, 0, 0, 1], [columns, 0, 0, 1], [0, rows, 0, 1], [columns, rows, 0, 1]], np.float64)
+        moved = corners @ (ras - self._lines_for[0])[:3].T
+        return bool((moved * moved).sum(axis=1).max() < SAME_PLACE_MM**2)
+
     def lines_on(self, live: dict[str, Any]) -> list[dict[str, Any]]:
         """Where a live picture cuts the structures: polylines in its own (column, row) pixels."""
         ras = live.get("ras")
         if ras is None:
             return []
-        if "target" not in live and self._lines_for == (ras.tobytes(), live["pixels"].shape):
+        if self.has_lines(live):
             return self._lines  # the picture is where the last one was
         rows = [
             {"name": structure.name, "role": structure.role, "at": np.round(line, 1).tolist()}
             for structure in self._structures
             for line in structure.contours(ras, live["pixels"].shape)
         ]
-        self._lines, self._lines_for = rows, (ras.tobytes(), live["pixels"].shape)
+        self._lines, self._lines_for = rows, (ras, live["pixels"].shape)
         return rows if "target" not in live else self._gated(live, rows)
 
     def _gated(self, live: dict[str, Any], rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

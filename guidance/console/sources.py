@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -35,14 +36,14 @@ class _Source(msgspec.Struct):
 class Sources:
     """A watcher of the room: raw volumes and live frames by name, with `number` rising for each.
 
-    Encoding runs in one thread of its own and only when a page asks.
+    Encoding runs only when a page asks, in one thread of its own unless it is too small for that.
     """
 
     def __init__(self, room: Room) -> None:
         self._room = room
         self._newest: dict[str, _Source] = {}
         self._packed: dict[str, tuple[int, bytes]] = {}
-        self._packing: dict[str, asyncio.Task[bytes]] = {}
+        self._packing: dict[str, asyncio.Task[None]] = {}
         self._thread = ThreadPoolExecutor(1, "console")
         self._seen_volume = 0
         self._geometry: tuple[bytes, tuple[int, ...]] = (b"", ())
@@ -66,31 +67,52 @@ class Sources:
         """Age of the newest of each by its receive time."""
         return {name: (now_ns - source.header["receive_ns"]) / 1e6 for name, source in self._newest.items()}
 
-    async def packed(self, name: str) -> tuple[int, bytes]:
-        """(number, bytes) of the newest of `name`; pages that ask at the same time share the work."""
-        source = self._newest[name]
+    def ready(self, name: str, least: int) -> tuple[int, bytes] | None:
+        """(number, bytes) of `name` packed from number `least` on; else None, and listeners are told when it is.
+
+        A small picture that needs no new outlines is packed at once, everything else beside the loop: giving work to
+        a thread and taking it back waits for the interpreter twice. Pages that ask share the work.
+        """
         done = self._packed.get(name)
-        if done is not None and done[0] == source.number:
+        if done is not None and done[0] >= least:
             return done
-        task = self._packing.get(name)
-        if task is None:
+        source = self._newest[name]
+        if name not in self._packing:
+            if self._is_light(name, source):
+                self._packed[name] = (source.number, self._encode(name, source))
+                return self._packed[name]
             task = self._packing[name] = asyncio.create_task(self._pack(name, source))
-            task.add_done_callback(lambda _: self._packing.pop(name, None))
-        await asyncio.shield(task)
-        return self._packed[name]
+            task.add_done_callback(partial(self._told, name))
+        return None
 
-    async def _pack(self, name: str, source: _Source) -> bytes:
-        layers = _LAYERS.get(name, _live_layers)
+    def _is_light(self, name: str, source: _Source) -> bool:
+        arrays = source.arrays
+        if name in _LAYERS or "video" in arrays or arrays["pixels"].dtype != np.uint8:
+            return False
+        return self.regions.has_lines(arrays)
+
+    def _told(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._packing[name]
+        self._wake()
+        if not task.cancelled():
+            task.result()  # what went wrong there is told here
+
+    def _wake(self) -> None:
+        for listener in self.listeners:
+            listener.set()
+
+    async def _pack(self, name: str, source: _Source) -> None:
         loop = asyncio.get_running_loop()
-        data = await loop.run_in_executor(self._thread, self._encode, name, source, layers)
+        data = await loop.run_in_executor(self._thread, self._encode, name, source)
         self._packed[name] = (source.number, data)
-        return data
 
-    def _encode(self, name: str, source: _Source, layers: Any) -> bytes:
+    def _encode(self, name: str, source: _Source) -> bytes:
         if name == VOLUME:
             self.regions.measure(source.arrays)
-        header = {**source.header, "lines": self.regions.lines_on(source.arrays)} if name not in _LAYERS else None
-        return pack(header or source.header, layers(source.arrays, self.regions))
+        header = source.header
+        if name not in _LAYERS:
+            header = {**header, "lines": self.regions.lines_on(source.arrays)}
+        return pack(header, _LAYERS.get(name, _live_layers)(source.arrays, self.regions))
 
     # --- watching -------------------------------------------------------------------------------
 
@@ -160,8 +182,7 @@ class Sources:
         plan = self._room.core.plan
         header = {"stream": name, "seq": number, "plan": plan.content_sha256[:8] if plan else "", **told}
         self._newest[name] = _Source(number, header, arrays)
-        for listener in self.listeners:
-            listener.set()
+        self._wake()
 
     def newest(self, name: str) -> dict[str, Any]:
         """Arrays of the newest of `name`, for questions about single voxels; empty before the first."""

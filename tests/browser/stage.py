@@ -1,11 +1,11 @@
 """The real service on the simulated room, as a subprocess that a test can disturb.
 
 Reads lines from stdin: `fact NAME SUBJECT VALUE` holds a fact at a value whenever the service
-measures it, `free` lets all facts go, `disk SECONDS` makes the record as slow. Prints
-`console: ADDRESS`, then a JSON line four times a second. From the environment: STAGE_OPERATOR keeps
-the scenario's operator, STAGE_LIMITS (JSON) sets limits, STAGE_TICKET_S the life of a ticket,
-STAGE_CAMERA adds a room camera,
-STAGE_CALM keeps every fact good that is not held.
+measures it, `free` lets all facts go and gives all times back, `disk SECONDS` makes the record as slow,
+`unseen MS` sets how long an alarm may go unseen, `ticket SECONDS` the life of a ticket. Prints
+`console: ADDRESS`, then a JSON line ten times a second. From the environment: STAGE_OPERATOR keeps
+the scenario's operator, STAGE_CAMERA adds a room camera, STAGE_CALM keeps every fact good that is
+not held.
 """
 
 import asyncio
@@ -77,23 +77,52 @@ def measure_all(session: Session) -> None:
                 facts.set(name, subject, Fact(0.0, now_ns, limit=fact.limit if fact else None))
 
 
-async def obey(session: Session, held: dict[tuple[str, str], float]) -> None:
-    """Lines from stdin; when it closes the session ends. A fact is also set at once: some wait for events."""
-    facts = session.core.scene.facts
-    reader = asyncio.StreamReader()
-    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    while line := (await reader.readline()).decode().split():
-        if line[0] == "disk":
-            session.room.kept = partial(asyncio.sleep, float(line[1]))  # type: ignore[method-assign]
-        elif line[0] == "fact":
-            held[line[1], line[2]] = float(line[3])
-            facts.set(line[1], line[2], Fact(float(line[3]), session.clock.now_ns()))
-        else:
-            freed = list(held)
-            held.clear()
-            for name, subject in freed:
-                facts.set(name, subject, Fact(0.0, session.clock.now_ns()))
-    session.end()
+class Lines:
+    """What a line from the test does to the session."""
+
+    def __init__(self, session: Session, held: dict[tuple[str, str], float]) -> None:
+        self._session = session
+        self._held = held
+        self.disk_s = 0.0
+        self._usual = (session.core.scene.limits["alarm_unseen_ms"].value, desk.TICKET_NS / 1e9)
+        self._does = {
+            "disk": self._disk, "fact": self._fact, "free": self._free, "ticket": self._ticket, "unseen": self._unseen
+        }  # fmt: skip
+
+    async def obey(self) -> None:
+        """Lines from stdin; when it closes the session ends."""
+        reader = asyncio.StreamReader()
+        await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+        while line := (await reader.readline()).decode().split():
+            self._does[line[0]](*line[1:])
+        self._session.end()
+
+    def _disk(self, seconds: str) -> None:
+        self.disk_s = float(seconds)
+        self._session.room.kept = partial(asyncio.sleep, self.disk_s)  # type: ignore[method-assign]
+
+    def _fact(self, name: str, subject: str, value: str) -> None:
+        """Set at once too: some facts wait for events."""
+        self._held[name, subject] = float(value)
+        self._session.core.scene.facts.set(name, subject, Fact(float(value), self._session.clock.now_ns()))
+
+    def _free(self) -> None:
+        freed = list(self._held)
+        self._held.clear()
+        for name, subject in freed:
+            self._session.core.scene.facts.set(name, subject, Fact(0.0, self._session.clock.now_ns()))
+        self._unseen(str(self._usual[0]))
+        self._ticket(str(self._usual[1]))
+        self._disk("0")
+
+    def _ticket(self, seconds: str) -> None:
+        desk.TICKET_NS = round(float(seconds) * 1e9)
+
+    def _unseen(self, limit_ms: str) -> None:
+        core = self._session.core
+        limits = core.scene.limits
+        limits["alarm_unseen_ms"] = msgspec.structs.replace(limits["alarm_unseen_ms"], value=float(limit_ms))
+        core.signals._escalates_ns = round(float(limit_ms) * 1e6)
 
 
 CAMERA = Stream(name="Camera", link="ultrasound", kind="video", period_ms=200.0)
@@ -115,10 +144,10 @@ async def film(session: Session) -> None:
         await asyncio.sleep(0.2)
 
 
-async def tell(session: Session, acts: Counter[str]) -> None:
+async def tell(session: Session, acts: Counter[str], lines: Lines) -> None:
     """What the test wants to know of the service itself."""
     while True:
-        await asyncio.sleep(0.25)
+        await asyncio.sleep(0.1)
         if os.environ.get("STAGE_CALM"):
             measure_all(session)
         readings = session.core.devices.readings
@@ -126,6 +155,10 @@ async def tell(session: Session, acts: Counter[str]) -> None:
             "phase": session.core.treatment.phase.value,
             "device": {name: values.get("state") for name, values in readings.items()},
             "acts": dict(acts),
+            "disk_s": lines.disk_s,
+            "frames": max(
+                (row.received for row in session.core.streams.values() if row.settings.kind == "ultrasound"), default=0
+            ),
             "power_w": session.core.treatment.shown().get("power_w"),
             "points": sorted(session.core.places.points),
             "memory_mb": psutil.Process().memory_info().rss / 2**20,
@@ -139,9 +172,6 @@ async def main(procedure: str, seconds: float) -> None:
     """One session."""
     settings, plan, limits = load_room(config_file("procedures", procedure))
     settings = settings.model_copy(update={"recording": settings.recording.model_copy(update={"enabled": False})})
-    for name, value in json.loads(os.environ.get("STAGE_LIMITS", "{}")).items():
-        limits[name] = msgspec.structs.replace(limits[name], value=float(value))
-    desk.TICKET_NS = round(float(os.environ.get("STAGE_TICKET_S", "10")) * 1e9)
     camera = bool(os.environ.get("STAGE_CAMERA"))
     settings = settings.model_copy(update={"streams": (*settings.streams, *([CAMERA] if camera else []))})
     ours, theirs = choose_addresses(settings)
@@ -159,7 +189,8 @@ async def main(procedure: str, seconds: float) -> None:
             filming = asyncio.create_task(film(session)) if camera else None
             await session.all_live()
             print(f"console: {address}", flush=True)
-            work = [asyncio.create_task(obey(session, held)), asyncio.create_task(tell(session, acts))]
+            lines = Lines(session, held)
+            work = [asyncio.create_task(lines.obey()), asyncio.create_task(tell(session, acts, lines))]
             await session.run(seconds)
             for task in (*work, *([filming] if filming else [])):
                 task.cancel()

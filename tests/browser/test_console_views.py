@@ -11,12 +11,11 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from scipy import ndimage
 
-from tests.browser.conftest import Stage, ask, live, raise_alarm, silence, step, take_control, until
+from tests.browser.conftest import STORE, Stage, ask, live, raise_alarm, step, until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 Open = Callable[..., Page]
 GL = ["--no-sandbox", "--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-STORE = "import('/static/app/store.js').then(({ store }) => %s)"
 SYNTHETIC = """async ({ layer, extra, opacity }) => {
   const { GlPlane } = await import('/static/app/gl.js');
   const { Twin } = await import('/static/app/twin.js');
@@ -46,9 +45,17 @@ SYNTHETIC = """async ({ layer, extra, opacity }) => {
     const copy = document.createElement('canvas');
     Object.assign(copy, { width: canvas.width, height: canvas.height });
     copy.getContext('2d').drawImage(canvas, 0, 0);
-    return [...copy.getContext('2d').getImageData(0, 0, 200, 150).data];
+    return copy.getContext('2d').getImageData(0, 0, 200, 150).data;
   };
-  return [drawn(GlPlane), drawn(Twin)];
+  const [ours, twin] = [drawn(GlPlane), drawn(Twin)];
+  const found = { pixels: ours.length / 4, away: 0, black: 0, brightest: 0 };
+  for (let n = 0; n < ours.length; n += 4) {
+    const brightest = Math.max(twin[n], twin[n + 1], twin[n + 2]);
+    found.brightest = Math.max(found.brightest, brightest);
+    found.black += brightest === 0;
+    found.away += [0, 1, 2, 3].some((k) => Math.abs(ours[n + k] - twin[n + k]) > 2);
+  }
+  return found;
 }"""
 LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
     "grey": ("", {}),
@@ -60,52 +67,46 @@ LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
 }
 
 
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    """A room with a camera."""
-    one = Stage(tmp_path_factory.mktemp("stage"), "hifu_liver", 600, STAGE_CAMERA="1", STAGE_CALM="1")
-    yield one
-    one.end()
-
-
 @pytest.fixture
-def gl_page(stage: Stage, chromium: Path, browser: Browser) -> Iterator[Callable[[str], Page]]:
-    """Opens pages in a Chromium whose WebGL2 runs in software."""
+def gl_page(stage: Stage, chromium: Path, browser: Browser) -> Iterator[Page]:
+    """A page in a Chromium whose WebGL2 runs in software."""
     one = browser.browser_type.launch(executable_path=str(chromium), args=GL)
     faults: list[str] = []
-
-    def opened(path: str) -> Page:
-        page = one.new_page(viewport={"width": 1280, "height": 720})
-        page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
-        page.on("pageerror", lambda error: faults.append(str(error)))
-        page.goto(stage.plain_address + path)
-        live(page)
-        return page
-
-    yield opened
+    page = one.new_page(viewport={"width": 1280, "height": 720})
+    page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
     one.close()
     assert not faults, faults
 
 
-def test_webgl_draws_what_its_twin_draws(gl_page: Callable[[str], Page]) -> None:
-    page = gl_page("?renderer=gl")
+def test_webgl_draws_what_its_twin_draws_which_software_takes(stage: Stage, gl_page: Page) -> None:
+    page = gl_page
+    used = "import('/static/app/views.js').then(({ panes }) => panes.get('axial').drawer.constructor.name)"
+    page.goto(stage.plain_address)
+    live(page)
+    assert page.evaluate(used) == "Twin", "software draws the 2-D twin faster"
     for name, (layer, extra) in LOOKS.items():
         given = {"layer": layer, "extra": extra, "opacity": 0.65}
-        ours, twin = (np.array(row, np.int16).reshape(150, 200, 4) for row in page.evaluate(SYNTHETIC, given))
-        away = np.abs(ours - twin).max(axis=-1)
-        assert twin[..., :3].max() > 100 and (twin[..., :3].max(axis=-1) == 0).any(), name
-        print(name, "pixels that differ by more than two levels:", int((away > 2).sum()), "of", away.size)
-        assert (away > 2).mean() < 0.002, name  # voxels' edges, in single and in double precision
-    used = "import('/static/app/views.js').then(({ panes }) => panes.get('axial').drawer.constructor.name)"
+        found = page.evaluate(SYNTHETIC, given)
+        assert found["brightest"] > 100 and found["black"] > 0, name
+        print(name, "pixels that differ by more than two levels:", found["away"], "of", found["pixels"])
+        assert found["away"] / found["pixels"] < 0.002, name  # voxels' edges, in single and in double precision
+    page.goto(stage.plain_address + "?renderer=gl")
+    live(page)
     assert page.evaluate(used) == "GlPlane"
-    picture = page.locator("[data-view=coronal]").screenshot()
-    assert np.asarray(Image.open(io.BytesIO(picture)).convert("L")).std() > 20, "the view is empty"
+    until(page, STORE % "store.frames.has('volume')")
+    shot(page, "[data-view=coronal]", lambda picture: picture.std() > 20)
 
 
-def test_software_rendering_takes_the_twin(stage: Stage, gl_page: Callable[[str], Page]) -> None:
-    page = gl_page("")
-    used = "import('/static/app/views.js').then(({ panes }) => panes.get('axial').drawer.constructor.name)"
-    assert page.evaluate(used) == "Twin"
+def shot(page: Page, place: str, good: Callable[[Any], bool]) -> None:
+    """Take pictures of a part of the page, in shades of grey, until one is good."""
+    for _ in range(50):
+        picture = page.locator(place).screenshot()
+        if good(np.asarray(Image.open(io.BytesIO(picture)).convert("L"))):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"{place} never looked as it should")
 
 
 def colours(page: Page, view: str, canvas: str, rgb: tuple[int, int, int]) -> int:
@@ -122,15 +123,11 @@ def colours(page: Page, view: str, canvas: str, rgb: tuple[int, int, int]) -> in
     )
 
 
-def test_forecast_is_drawn_dotted_over_the_dose(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address)
-    live(page)
-    until(page, STORE % "store.frames.has('forecast') && store.frames.has('volume')", 20)
-    assert page.evaluate(STORE % "Object.keys(store.frames.get('forecast').layers)") == ["dose", "forecast"] or until(
-        page, STORE % "'forecast' in store.frames.get('forecast').layers", 10
-    )
-    assert colours(page, "coronal", "vectors", (0xE6, 0xB3, 0xFF)) == 0, "nothing is heated yet"
-    for _ in range(5):  # a forecast of the room itself may come between
+def test_forecast_is_drawn_dotted_over_the_dose(page: Page) -> None:
+    until(page, STORE % "store.frames.has('forecast') && store.frames.has('volume')")
+    until(page, STORE % "'forecast' in store.frames.get('forecast').layers")
+    assert page.evaluate(STORE % "Object.keys(store.frames.get('forecast').layers)") == ["dose", "forecast"]
+    for _ in range(20):  # a forecast of the room itself may come between
         page.evaluate(
             """async () => { const { store } = await import('/static/app/store.js');
             const { panes } = await import('/static/app/views.js');
@@ -146,52 +143,49 @@ def test_forecast_is_drawn_dotted_over_the_dose(stage: Stage, open_page: Open) -
             panes.get('coronal').draw(); }"""
         )
         dotted = colours(page, "coronal", "vectors", (0xE6, 0xB3, 0xFF))
-        if dotted > 30:
+        solid = colours(page, "coronal", "vectors", (0xFF, 0xFF, 0xFF))
+        if dotted > 30 and solid > 30:
             break
     assert dotted > 30, "no forecast"
-    assert colours(page, "coronal", "vectors", (0xFF, 0xFF, 0xFF)) > 30, "no 240 CEM43 line"
+    assert solid > 30, "no 240 CEM43 line"
 
 
-def test_plan_layer_fills_the_structures_and_names_them(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address)
-    live(page)
-    until(page, STORE % "store.frames.has('labels') && store.frames.has('volume')", 20)
+def test_plan_layer_fills_the_structures_and_names_them(page: Page) -> None:
+    until(page, STORE % "store.frames.has('labels') && store.frames.has('volume')")
     for _ in range(3):
         page.get_by_role("button", name="overlay layer").click()
-    assert page.get_by_role("button", name="overlay layer").inner_text().split() == ["layer", "plan"]
-    page.wait_for_timeout(300)
-    assert "tumour" in page.locator("[data-view=axial] .readout").inner_text()
-    inside = page.evaluate(
-        """() => { const c = document.querySelector('[data-view=coronal] canvas.raw');
-        return [...c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data]; }"""
-    )
-    assert inside[1] > inside[0] + 20 and inside[1] > inside[2], f"the target is not green: {inside}"
+    until(page, "/layer\\s*plan/.test(document.querySelector('[aria-label=\"overlay layer\"]').innerText)")
+    until(page, "document.querySelector('[data-view=axial] .readout').textContent.includes('tumour')")
+    inside = """(() => { const c = document.querySelector('[data-view=coronal] canvas.raw');
+        const [r, g, b] = c.getContext('2d').getImageData(c.width / 2, c.height / 2, 1, 1).data;
+        return g > r + 20 && g > b; })()"""
+    until(page, inside)  # the target is green
 
 
-def test_targeting_has_strips_along_the_trajectory_and_a_bullseye(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address)
-    live(page)
+def test_targeting_has_strips_along_the_trajectory_and_a_bullseye(page: Page) -> None:
     step(page, "Target")
     for view, title in (("inplane", "IN-PLANE"), ("perp", "PERP")):
         assert page.locator(f"[data-view={view}] .top").inner_text().startswith(title)
-        until(page, STORE % f"store.outlines && (store.outlines.views['{view}'] || []).length > 1", 5)
+        until(page, STORE % f"store.outlines && (store.outlines.views['{view}'] || []).length > 1")
         letters = "".join(page.locator(f"[data-view={view}] .letter").all_inner_texts())
         assert letters[0] != letters[1] and letters[2] != letters[3] and set(letters) <= set("RLAPSI")
+    page.locator(".bull polygon").wait_for(state="attached")
     ring = page.locator(".bull polygon").get_attribute("points")
     assert ring and len(ring.split()) == 36
-    word = page.locator("#aim").inner_text()
-    values = page.evaluate(STORE % "store.state.tools.Needle.values")
-    way = page.evaluate("import('/static/app/planes.js').then((m) => m.trajectory())")
-    assert way["name"] == page.evaluate(STORE % "store.state.tools.Needle.way"), "numbers of another trajectory"
+    word, values, named, way = page.evaluate(
+        """Promise.all([import('/static/app/store.js'), import('/static/app/planes.js')]).then(([{ store }, m]) => [
+        document.getElementById('aim').textContent, store.state.tools.Needle.values, store.state.tools.Needle.way,
+        m.trajectory()])"""
+    )
+    assert way["name"] == named, "numbers of another trajectory"
     inside = values["lateral_mm"] + 2 * values["sigma_mm"] <= way["corridor_mm"]
     assert word in ("ON TARGET", "HOLD") and (inside or word == "HOLD")
     wrong = {"kind": "look", "at": [0, 0, 0], "planes": {"x": {"columns": [1, 0, 0], "rows": [1, 0, 0]}}}
     assert ask(page, wrong) is None, "planes that are no planes must not be answered"
+    live(page)  # the service closed the link, the page came again
 
 
-def test_video_is_jpeg_and_only_to_look_at(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address)
-    live(page)
+def test_video_is_jpeg_and_only_to_look_at(page: Page) -> None:
     page.keyboard.press("v")
     camera = page.locator("[data-view=Camera]")
     camera.wait_for()
@@ -201,39 +195,36 @@ def test_video_is_jpeg_and_only_to_look_at(stage: Stage, open_page: Open) -> Non
     camera.click()
     assert page.evaluate(STORE % "store.crosshair") == before, "a point in a picture that has no place"
     until(page, "document.querySelector('[data-view=Camera] .readout').textContent.includes('no measure')")
-    page.wait_for_timeout(300)
-    corner = """() => { const c = document.querySelector('[data-view=Camera] canvas.raw');
-        return [...c.getContext('2d').getImageData(5, 5, 1, 1).data]; }"""
-    got = page.evaluate(corner)
-    assert got[0] > 90 and got[1] < 40, got
+    red = """(() => { const c = document.querySelector('[data-view=Camera] canvas.raw');
+        const [r, g] = c.getContext('2d').getImageData(5, 5, 1, 1).data; return r > 90 && g < 40; })()"""
+    until(page, red)
     page.keyboard.press("v")
     page.locator("[data-view=Ultrasound]").wait_for()
 
 
-def test_graphs_of_everything_can_be_chosen(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address)
-    live(page)
-    until(page, STORE % "store.history.length > 3", 20)
-    lower = page.locator(".flip .graph")
-    seen = set()
+def test_graphs_of_everything_can_be_chosen(page: Page) -> None:
+    until(page, STORE % "store.history.length > 3")
+    label = "document.querySelector('.flip .graph').getAttribute('aria-label').split(',')[0]"
+    seen = [page.evaluate(label)]
     for _ in range(5):
-        seen.add(str(lower.get_attribute("aria-label")).split(",")[0])
         page.keyboard.press("g")
-        page.wait_for_timeout(120)
-    assert seen == {f"graph of {name}" for name in ("beam", "dose", "T mean", "latency", "age")}
-    keys = page.evaluate(STORE % "Object.keys(store.history[store.history.length - 1])")
-    wanted = {"tumour.max_c", "tumour.mean_c", "tumour.dose", "power_w", "confirmed_w", "latency.pose", "age.MR"}
-    assert wanted <= set(keys), wanted - set(keys)
-    assert any(key.startswith("latency.") and key != "latency.pose" for key in keys), "no picture's way to the screen"
+        until(page, f"{label} !== '{seen[-1]}'")
+        seen.append(page.evaluate(label))
+    assert set(seen) == {f"graph of {name}" for name in ("beam", "dose", "T mean", "latency", "age")}
+    wanted = ["tumour.max_c", "tumour.mean_c", "tumour.dose", "power_w", "confirmed_w", "latency.pose", "age.MR"]
+    newest = "store.history[store.history.length - 1]"
+    until(page, STORE % f"{wanted}.every((key) => key in {newest})")
+    pictures = "key.startsWith('latency.') && key !== 'latency.pose'"
+    until(page, STORE % f"Object.keys({newest}).some((key) => {pictures})")
 
 
-def test_large_screens_have_three_columns_and_an_open_list(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address, {"width": 2560, "height": 1440})
-    live(page)
+def test_large_screens_have_three_columns_and_an_open_list(page: Page) -> None:
+    page.set_viewport_size({"width": 2560, "height": 1440})
+    page.locator("main.wide > .alarm-list").wait_for()
     widths = [page.locator(place).bounding_box() for place in ("main > .views", "main > aside", "main > .alarm-list")]
     shares = [round(100 * box["width"] / 2560) for box in widths if box]
     assert shares == [50, 28, 22]
-    until(page, STORE % "store.history.length > 3", 20)
+    until(page, STORE % "store.history.length > 3")
     for part in ("aside .numbers", "aside .status", "aside .streams", "main > .alarm-list"):
         beyond = page.evaluate("(p) => ((e) => e.scrollWidth - e.clientWidth)(document.querySelector(p))", part)
         assert beyond <= 1, f"{part} is {beyond} px wider than its column"
@@ -251,11 +242,8 @@ def silhouettes(page: Page) -> int:
     return int(count)
 
 
-def test_priorities_are_told_by_shape_without_colour(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address, reduced_motion="reduce")
-    live(page)
-    take_control(page)
-    silence(page, stage)
+def test_priorities_are_told_by_shape_without_colour(stage: Stage, page: Page) -> None:
+    page.emulate_media(reduced_motion="reduce")
     raised = {
         "low": ("fact bad_messages tracker 1", 1),
         "medium": ("fact clock_step_ms clock 250", 2),
@@ -270,7 +258,6 @@ def test_priorities_are_told_by_shape_without_colour(stage: Stage, open_page: Op
             session.send("Emulation.setEmulatedVisionDeficiency", {"type": vision})
             assert silhouettes(page) == figures, (priority, vision)
     session.send("Emulation.setEmulatedVisionDeficiency", {"type": "none"})
-    silence(page, stage)
 
 
 # least contrasts of the specification: text colour -> on bg, panel, raised; then fills with their words
@@ -301,13 +288,10 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
-def test_contrasts_and_sizes_are_those_of_the_specification(stage: Stage, open_page: Open) -> None:
-    page = open_page(stage.address)
-    live(page)
+def test_contrasts_and_sizes_are_those_of_the_specification(stage: Stage, page: Page) -> None:
+    read = "(names) => names.map((n) => getComputedStyle(document.documentElement).getPropertyValue('--' + n).trim())"
     for theme in ("dark", "light"):
-        read = (
-            "(names) => names.map((n) => getComputedStyle(document.documentElement).getPropertyValue('--' + n).trim())"
-        )
+        until(page, f"document.documentElement.dataset.theme === '{theme}'")
         grounds = page.evaluate(read, ["bg", "panel", "raised"])
         for name, least in TEXT[theme].items():
             colour = page.evaluate(read, [name])[0]
@@ -316,15 +300,9 @@ def test_contrasts_and_sizes_are_those_of_the_specification(stage: Stage, open_p
         for pair, wanted in FILLS[theme].items():
             assert contrast(*page.evaluate(read, list(pair))) >= wanted - 0.06, (theme, pair)
         page.keyboard.press("t")
-        page.wait_for_timeout(60)
-    silence(page, stage)
-    take_control(page)
     raise_alarm(page, stage, "high", "fact hot_region_c intercostal-muscle 47.3")
     for width, least in ((1280, 36.0), (3840, 108.0)):
         page.set_viewport_size({"width": width, "height": width * 9 // 16})
-        page.wait_for_timeout(300)
         for place in ("#phase", ".stop .t1", ".alarm .line1"):
-            size = page.evaluate("(p) => parseFloat(getComputedStyle(document.querySelector(p)).fontSize)", place)
-            assert size >= least - 0.5, (width, place, size)
+            until(page, f"parseFloat(getComputedStyle(document.querySelector('{place}')).fontSize) >= {least - 0.5}")
     assert "B612" in page.evaluate("getComputedStyle(document.body).fontFamily")
-    silence(page, stage)

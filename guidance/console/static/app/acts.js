@@ -124,7 +124,7 @@ export function Acts() {
     : html`<div class="note" role="status">${verdictText()}</div>`}
     <button class="stop" onClick=${stop} aria-label="STOP, Space">
       <svg viewBox="0 0 32 32" aria-hidden="true"><path d="M10 1H22L31 10V22L22 31H10L1 22V10Z" fill="#FFF" /><path d="M11 3.5H21L28.5 11V21L21 28.5H11L3.500 21V11Z" fill="var(--high)" /></svg>
-      <span><span class="t1">STOP</span><small>${live ? "Space" : "USE E-STOP"}</small></span>
+      <span><span class="t1">STOP</span><small>${live && store.welcome.role !== "viewer" ? "Space" : "USE E-STOP"}</small></span>
     </button>
   </footer>`;
 }

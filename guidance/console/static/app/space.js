@@ -97,7 +97,7 @@ export class Space extends Component {
 
   render() {
     return html`<div class="well space" role="img" aria-label="view in space" onPointerDown=${(e) => this.drag(e)}>
-      <canvas></canvas><div class="top"><b>SPACE, drag to turn</b><span>solid target, dashed at risk, dots treated</span></div>
+      <canvas></canvas><div class="top"><b>SPACE, drag to turn</b><span class="legend">solid target, dashed at risk, dots treated</span></div>
       <div class="lapse pane">LAST</div></div>`;
   }
 }

@@ -17,8 +17,8 @@ function levels(key, bins, low, high) {
 // Raw value -> (red, green, blue, shown) of the overlay, for one layer and scale.
 export function overlayTable(look) {
   const { layer, low, high, from, log, cold, label, rgb } = look;
-  const key = `${layer.name}:${low}:${high}:${from}:${layer.scale}:${layer.offset}`;
-  if (overlayTable.key === key) return overlayTable.table;
+  const key = `${layer.name}:${low}:${high}:${from}:${layer.scale}:${layer.offset}:${cold}`;
+  if (overlayTable.key === key && overlayTable.rgb === rgb) return overlayTable.table;
   const table = new Uint32Array(65536);
   for (let raw = 0; raw < 65535; raw += 1) {
     const value = raw * layer.scale + layer.offset;
@@ -29,6 +29,7 @@ export function overlayTable(look) {
     table[raw] = 0xff000000 | (b << 16) | (g << 8) | r;
   }
   overlayTable.key = key;
+  overlayTable.rgb = rgb;
   overlayTable.table = table;
   return table;
 }

@@ -5,6 +5,7 @@ import { LivePane } from "./live.js";
 import { endsOf, LAYERS } from "./overlay.js";
 import { add, apply, invert, norm } from "./geometry.js";
 import { Pane } from "./pane.js";
+import { Space } from "./space.js";
 import { STRIPS, TITLE, viewOf } from "./planes.js";
 import { age, changed, set, store } from "./store.js";
 import { VideoPane } from "./video.js";
@@ -45,34 +46,25 @@ export function followCrosshair() {
   if (norm(add(at, store.center, -1)) > 80 / store.zoom) store.center = at;
 }
 
-let due = false;
-function drawSoon(names) {
-  if (due) { names.forEach((n) => waiting.add(n)); return; }
-  due = true;
-  names.forEach((n) => waiting.add(n));
-  requestAnimationFrame(() => {
-    due = false;
-    const streams = [...waiting];
-    waiting.clear();
-    const planes = [...panes.values()].filter((p) => p instanceof Pane);
-    if (streams.some((name) => VOLUMES.includes(name))) planes.forEach((p) => p.draw());
-    else if (streams.some((name) => LINES.includes(name))) planes.forEach((p) => p.last && p.overlay(p.last, store.frames.get("volume")));
-    for (const name of streams) {
-      const frame = store.frames.get(name);
-      const receipt = () => send({ kind: "drawn", stream: name, seq: frame.seq, receive_ns: frame.receive_ns });
-      const drawing = panes.has(name) ? panes.get(name).draw() : null; // only a video's picture takes its time
-      if (drawing) drawing.then(receipt, receipt);
-      else receipt();
-    }
-  });
+// A picture is drawn when it comes, not at the next animation frame: the canvas then holds it when the page is composed
+// next. A hidden page draws nothing and sends no receipt, so that the service sends it nothing more.
+function arrived(name) {
+  if (document.hidden) { requestAnimationFrame(() => arrived(name)); return; }
+  const frame = store.frames.get(name);
+  const receipt = () => send({ kind: "drawn", stream: name, seq: frame.seq, receive_ns: frame.receive_ns });
+  const planes = [...panes.values()].filter((p) => p instanceof Pane);
+  if (VOLUMES.includes(name)) planes.forEach((p) => p.draw());
+  else if (LINES.includes(name)) planes.forEach((p) => p.last && p.overlay(p.last, store.frames.get("volume")));
+  const drawing = panes.has(name) ? panes.get(name).draw() : null; // only a video's picture takes its time
+  if (drawing) drawing.then(receipt, receipt);
+  else receipt();
 }
-const waiting = new Set();
 const VOLUMES = ["volume", "labels"];
 const LINES = ["forecast", "lesion"]; // only lines over the planes
 
 on("frame", (frame) => {
   frame.imageFromRas = frame.ras_from_image ? invert(frame.ras_from_image) : null;
-  drawSoon([frame.stream]);
+  arrived(frame.stream);
 });
 
 function onPointer(pane, event) {
@@ -147,6 +139,7 @@ export class Well extends Component {
     const limit = live ? (store.welcome.streams[name] || { limit_ms: 300 }).limit_ms : (store.welcome.streams[store.welcome.thermometry] || { limit_ms: 1000 }).limit_ms;
     const old = typeof ms === "number" && ms > limit;
     const letters = live ? "" : viewOf(name).letters;
+    const pictured = live || store.welcome.thermometry; // else only the plan is drawn here
     const frame = store.frames.get(stream);
     const last = frame ? new Date(frame.receive_ns / 1e6).toTimeString().slice(0, 8) : "never";
     return html`<div class="well ${live ? "live" : ""}" data-view=${name} tabindex="0" role="img"
@@ -155,9 +148,9 @@ export class Well extends Component {
         onDblClick=${() => set({ enlarged: store.enlarged === name ? "" : name })}
         onKeyDown=${(e) => { const way = { ArrowUp: -1, ArrowDown: 1 }[e.key]; if (way) { e.preventDefault(); this.pane.slice(way); drawAll(); } }}>
       <canvas class="raw"></canvas><canvas class="vectors"></canvas>
-      ${!frame && html`<div class="empty">${live || store.welcome.thermometry ? `no ${live ? name : "volume"} yet` : ""}</div>`}
+      ${!frame && pictured && html`<div class="empty">no ${live ? name : "volume"} yet</div>`}
       <div class="top"><b>${live ? `LIVE ${name}` : TITLE[name]}${isVideo(name) ? html` <span class="mode">JPEG</span>` : ""}${!live && frame ? html` <span>${store.zoom.toFixed(1)}x ${LAYERS[store.layer].word}</span>` : ""}</b>
-        <span class="age ${old ? "old" : ""}">${old ? `NOT LIVE ${(ms / 1000).toFixed(1)}s` : age(ms)}</span></div>
+        <span class="age ${old ? "old" : ""}">${!pictured ? "plan only, no picture" : old ? `NOT LIVE ${(ms / 1000).toFixed(1)}s` : age(ms)}</span></div>
       ${letters && ["l", "r", "t", "b"].map((side, n) => html`<span class="letter ${side}">${letters[n]}</span>`)}
       <div class="readout">${this.pane ? this.pane.readout() : ""}</div>
       ${!live && this.pane && this.pane.last && html`<${ScaleBar} mm=${this.pane.last.mm * this.pane.last.width} base=${this.base} />`}
@@ -212,6 +205,6 @@ export function Views() {
   const shown = store.enlarged && names.includes(store.enlarged) ? [store.enlarged] : names;
   return html`<section class="views ${shown.length === 1 ? "one" : ""} ${first && shown.length > 1 ? "live-first" : ""}" aria-label="views">
     ${shown.map((name) => html`<${Well} key=${name} name=${name} live=${name === live} />`)}
-    ${shown.length === 3 && html`<div class="well"><div class="empty">no live image stream in this room</div></div>`}
+    ${shown.length === 3 && html`<${Space} />`}
   </section>`;
 }
