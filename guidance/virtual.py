@@ -37,6 +37,7 @@ class _Lane:
     def __init__(self) -> None:
         self.waiting: OrderedDict[str, Job] = OrderedDict()
         self.busy = False
+        self.held_until_ns = 0  # hangs until then
 
 
 class VirtualRoom:
@@ -63,6 +64,7 @@ class VirtualRoom:
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._wakes: dict[int, int] = {}  # id of peer -> time of its scheduled wake-up
         self._wall_offset_ns = 0
+        self._stalled_until_ns = 0
         self._tick_ns = ms(core.settings.tick_ms)
         for link in core.settings.links:
             self._at(start_ns, self._taker(LinkChange(now_ns=start_ns, link=link.id, up=True, reason="virtual")))
@@ -104,13 +106,37 @@ class VirtualRoom:
         """Step the wall clock; service time does not move."""
         self._wall_offset_ns += step_ns
 
+    def stall(self, until_ns: int) -> None:
+        """Stand still from now on: what happens meanwhile is met at `until_ns`, as in a loop that was blocked."""
+        self._stalled_until_ns = until_ns
+
+    def hang(self, lane: str, until_ns: int) -> None:
+        """Let a lane begin nothing before `until_ns`."""
+        self._lanes[lane].held_until_ns = until_ns
+        self._at(until_ns, lambda: self._start(self._lanes[lane]))
+
+    def _meet(self, event: AnyEvent) -> None:
+        """Take it, or wait until the room moves again."""
+        until_ns = self._stalled_until_ns
+        if self.now_ns >= until_ns:
+            self.take(event)
+            return
+        late = msgspec.structs.replace(event, now_ns=until_ns)
+        if isinstance(late, Arrival):
+            message = msgspec.structs.replace(late.message, receive_time_ns=until_ns)
+            late = msgspec.structs.replace(late, message=message)
+        self._at(until_ns, self._taker(late))
+
     def _at(self, when_ns: int, action: Callable[[], None]) -> None:
         heapq.heappush(self._queue, (when_ns, next(self._order), action))
 
     def _taker(self, event: AnyEvent) -> Callable[[], None]:
-        return lambda: self.take(event)
+        return lambda: self._meet(event)
 
     def _tick(self) -> None:
+        if self.now_ns < self._stalled_until_ns:
+            self._at(self._stalled_until_ns, self._tick)
+            return
         self.take(Tick(now_ns=self.now_ns, wall_ns=self.now_ns + self._wall_offset_ns))
         self._at(self.now_ns + self._tick_ns, self._tick)
 
@@ -151,7 +177,7 @@ class VirtualRoom:
         return [] if old is None else [replaced(old, self.now_ns)]
 
     def _start(self, lane: _Lane) -> None:
-        if lane.busy or not lane.waiting:
+        if lane.busy or not lane.waiting or self.now_ns < lane.held_until_ns:
             return
         _, job = lane.waiting.popitem(last=False)
         lane.busy = True
@@ -162,4 +188,4 @@ class VirtualRoom:
     def _finish(self, lane: _Lane, done: JobDone) -> None:
         lane.busy = False
         self._start(lane)
-        self.take(done)
+        self._meet(done)

@@ -38,10 +38,11 @@ class Expectation(msgspec.Struct, frozen=True):
     subject: str
     since_ns: int
     bound_ms: float
-    effect: str  # STOP | HOLD | ALERT | NOT_LIVE
+    effect: str  # STOP | HOLD | OFF (nothing told) | BLOCK (told, and never armed after it) | ALERT | NOT_LIVE
     phases: frozenset[str]
     optional: bool = False
     ripe_ns: int = 0  # when the evidence was complete; 0 = at once
+    ends_ns: int = 0  # when what was seen was over; 0 = it lasted
 
 
 Limits = Mapping[str, float]
@@ -90,12 +91,13 @@ def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     for answer, guard in _guards(trace):
         facts = answer.facts
         dose = facts.get(f"{guard}.dose_upper_cem43_min")  # also of what was not seen
-        if isinstance(dose, float) and dose > limits["guard_dose_cem43_min"]:
+        own = trace.guard_limits[guard]
+        if isinstance(dose, float) and dose > (own[1] or limits["guard_dose_cem43_min"]):
             yield Expectation("T1", "T1d", guard, answer.frame_ns, bound_ms, "STOP", ALWAYS, False, answer.at_ns)
         if not facts.get(f"{guard}.known"):
             continue
         voxel = float(facts[f"{guard}.voxel_c"])
-        limit = limits["guard_temperature_c"]
+        limit = own[0] or limits["guard_temperature_c"]
         over = {
             "T1": float(facts[f"{guard}.region_c"]) - limit,
             "T1v": min(voxel, last_voxel.get(guard, -273.15)) - limit,
@@ -124,7 +126,10 @@ def unseen_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expec
             yield Expectation("T1", "T1u", guard, times[0], period / 1e6 + 50.0, "HOLD", ARMED, False, answer.at_ns)
         if len(times) > 1 or missing > 1.25:
             optional, bound_ms = len(times) < 3 and missing < 2.75, 3 * period / 1e6 + 50.0
-            yield Expectation("T1", "T1us", guard, times[0], bound_ms, "STOP", ENERGY, optional, answer.at_ns)
+            since = times[0]
+            for before, at in pairwise(times):
+                since = at if at - before > 2 * period else since  # a pause between is T2's matter
+            yield Expectation("T1", "T1us", guard, since, bound_ms, "STOP", ENERGY, optional, answer.at_ns)
 
 
 def _guards(trace: Trace) -> Iterator[tuple[Answer, str]]:
@@ -276,12 +281,13 @@ def lost_device(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
 
 
 def silent_device(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """N1d: the energy device says nothing for three of its beats while energy may flow: STOP."""
+    """N1d: an energy or motion device says nothing for three of its beats while energy may flow: STOP."""
     limit = round(limits.get("device_silent_ms", 300.0) * MS)
-    for now, following in pairwise([*trace.readings, until_ns]):
-        if following > now + limit:
-            optional = following <= now + limit + GRACE_NS
-            yield Expectation("N1", "N1d", trace.device_stream, now + limit, 50.0, "STOP", ENERGY, optional)
+    for stream, times in trace.readings.items():
+        for now, following in pairwise([*times, until_ns]):
+            if following > now + limit:
+                optional = following <= now + limit + GRACE_NS
+                yield Expectation("N1", "N1d", stream, now + limit, 50.0, "STOP", ENERGY, optional)
 
 
 def broken_messages(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
@@ -293,16 +299,16 @@ def broken_messages(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Exp
 
 def unconfirmed_stop(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """N2: a STOP that nobody confirmed for longer than its limit is told, and repeated meanwhile."""
-    first: dict[int, int] = {}
+    first: dict[int, tuple[int, str]] = {}
     for said in trace.said:
         if said.verb == "STOP":
-            first.setdefault(said.command_id, said.at_ns)
-    for command_id, at in first.items():
+            first.setdefault(said.command_id, (said.at_ns, said.device))
+    for command_id, (at, device) in first.items():
         done = min((when for when, number in trace.confirmations if number == command_id), default=until_ns)
         over = at + round(limits["stop_unconfirmed_ms"] * MS)
         if done > over:
             optional = done <= over + GRACE_NS
-            yield Expectation("N2", "N2", "Therapy", over, 50.0, "ALERT", ALWAYS, optional)
+            yield Expectation("N2", "N2", device, over, 50.0, "ALERT", ALWAYS, optional)
 
 
 def clock_step(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:

@@ -8,11 +8,11 @@ from rich.console import Console
 from rich.table import Table as RichTable
 
 from guidance.errors import GuidanceError
+from guidance.faults.kinds import FAULTS
 from guidance.faults.process_run import run_process_cases
 from guidance.faults.score import Finding, Outcome, Table
 from guidance.faults.socket_run import run_socket_cases
-from guidance.faults.table import FAULTS
-from guidance.faults.virtual_run import PHASES, Case, draw, run_cases
+from guidance.faults.virtual_run import Case, draw, run_cases
 
 SHOWN = 20  # failing seeds that are told one by one
 Named = tuple[int, str, Outcome]  # (seed, what it was, outcome)
@@ -24,11 +24,11 @@ class FaultError(GuidanceError):
 
 def describe(case: Case) -> str:
     """A case in words."""
-    phase, after_s = PHASES[case.place]
+    phase, after_s, _ = case.room.places[case.place]
     faults = ", ".join(
         f"{FAULTS[index].name} at {start:.0f} ms" for index, start in zip(case.faults, case.starts_ms, strict=True)
     )
-    return f"{phase} + {after_s:g} s: {faults}"
+    return f"{case.room.name}, {phase} + {after_s:g} s: {faults}"
 
 
 def _virtual(seeds: Iterable[int], without: str) -> Iterable[Named]:
@@ -67,9 +67,11 @@ def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -
         "false_stops": table.false_stops,
         "shown_poses": table.shown,
         "shown_as_live_wrongly": table.lied,
+        "shown_maps": table.maps,
+        "maps_as_live_wrongly": table.false_maps,
         "failing_seeds": sorted(failing),
         "rows": sorted(table.rows.values(), key=lambda row: str(row["id"])),
-        "ok": not (cut or table.missed or table.false_stops or table.lied),
+        "ok": not (cut or table.missed or table.false_stops or table.lied or table.false_maps),
     }
 
 
@@ -79,6 +81,7 @@ def _take(table: Table, failing: list[int], which: str, without: str, row: Named
     table.add(outcome)
     wrong = [*map(_words, (row for row in outcome.findings if row.missed)), *_false(outcome)]
     wrong += [f"{outcome.lied} poses shown as live that were not"] if outcome.lied else []
+    wrong += [f"{outcome.false_maps} maps shown as live that were not"] if outcome.false_maps else []
     if wrong:
         failing.append(seed)
     if wrong and len(failing) <= SHOWN:
@@ -97,8 +100,9 @@ def _false(outcome: Outcome) -> list[str]:
 
 
 def _show(table: Table, which: str, without: str, out: Console) -> None:
-    title = f"campaign {which}, {table.cases} cases, {table.shown} poses shown, {table.lied} wrongly as live" + (
-        f", without {without}" if without else ""
+    title = (
+        f"campaign {which}, {table.cases} cases, {table.shown} poses and {table.maps} maps shown, "
+        f"{table.lied} and {table.false_maps} wrongly as live" + (f", without {without}" if without else "")
     )
     shown = RichTable(title=title)
     for name in ("id", "injected", "missed", "false_stops", "worst_ms", "bound_ms"):

@@ -9,12 +9,15 @@ import msgspec
 import numpy as np
 
 from guidance.errors import SettingsError
-from guidance.faults.oracle import GRACE_NS, MS, ORACLES, Expectation, Limits
+from guidance.faults import oracle, told_oracle, tool_oracle
+from guidance.faults.oracle import GRACE_NS, MS, Expectation, Limits, Oracle
 from guidance.faults.trace import Sample, Trace
 from guidance.safety.rules import RULES, Rule
 from guidance.safety.rules.row import NEVER
 
+ORACLES: tuple[Oracle, ...] = (*oracle.ORACLES, *told_oracle.ORACLES, *tool_oracle.ORACLES)
 OFF = frozenset({"IDLE", "STOPPED", "HOLD", "READY"})  # phases without energy
+STILL_NS = 100 * MS  # between two ticks
 TOLD = frozenset({"active", "acknowledged", "latched"})
 
 
@@ -37,6 +40,8 @@ class Outcome(msgspec.Struct):
     false_stops: list[str]  # reasons
     shown: int = 0  # poses that were shown
     lied: int = 0  # of them as live though older than their limit and 50 ms, or repeated bit by bit for 250 ms
+    maps: int = 0  # pictures and maps that were shown
+    false_maps: int = 0  # of them as live though older than their limit and 50 ms, or of a picture that never came
 
 
 def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int, without: str = "") -> Outcome:
@@ -45,12 +50,14 @@ def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int, with
     Another rule may stop the room in the same moment and so excuse a rule that speaks only while energy flows;
     the rule that is switched off (`without`) is not excused: the table shows what it would have seen.
     """
-    expected = [row for oracle in ORACLES for row in oracle(trace, limits, until_ns)]
+    expected = [row for asked in ORACLES for row in asked(trace, limits, until_ns)]
     expected = [row for row in expected if trace.phase_at(row.since_ns) in row.phases]
+    expected = [_unseen_while_still(trace, row) for row in expected]
     due = [row for row in _first(expected) if since_ns <= row.since_ns and row.since_ns + row.bound_ms * MS <= until_ns]
     shown, lied = _shown(trace, limits, since_ns)
+    pictures, false = _pictures(trace, since_ns)
     findings = [_check(trace, row, without) for row in due if not row.optional]
-    return Outcome(findings, _false_stops(trace, expected, since_ns), shown, lied)
+    return Outcome(findings, _false_stops(trace, expected, since_ns), shown, lied, pictures, false)
 
 
 def _shown(trace: Trace, limits: Limits, since_ns: int) -> tuple[int, int]:
@@ -70,19 +77,30 @@ def _shown(trace: Trace, limits: Limits, since_ns: int) -> tuple[int, int]:
     return count, lied
 
 
+def _pictures(trace: Trace, since_ns: int) -> tuple[int, int]:
+    """How many pictures and maps were shown from `since_ns` on, and how many of them as live that were not."""
+    rows = [row for row in trace.maps if row.at_ns >= since_ns]
+    live = [row for row in rows if row.quality == "ok"]
+    false = [
+        row for row in live if row.at_ns > trace.live_until_ns(row) or row.evidence_ns not in trace.arrived[row.stream]
+    ]
+    return len(rows), len(false)
+
+
 def _repeating(samples: list[Sample], limit: float) -> Iterator[tuple[int, int]]:
     """Times during which the newest pose had been repeated bit by bit for longer than 250 ms and ten samples."""
-    first = count = 0
+    first = count = ripe = 0
     for before, row in pairwise(samples):
         same = before.usable and row.usable and np.array_equal(before.matrix, row.matrix)
         if same:
             first, count = (first or row.at_ns), count + 1
+            ripe = row.at_ns if count <= limit + 1 else ripe
             continue
-        if count > limit and row.at_ns > first + 250 * MS:
-            yield first + 250 * MS, row.at_ns
+        if count > limit and row.at_ns > max(first + 250 * MS, ripe):
+            yield max(first + 250 * MS, ripe), row.at_ns
         first = count = 0
     if count > limit:
-        yield first + 250 * MS, 1 << 62
+        yield max(first + 250 * MS, ripe), 1 << 62
 
 
 def _first(expected: Iterable[Expectation]) -> list[Expectation]:
@@ -98,7 +116,7 @@ def _first(expected: Iterable[Expectation]) -> list[Expectation]:
 
 
 def _check(trace: Trace, row: Expectation, without: str) -> Finding:
-    deadline = row.since_ns + round(row.bound_ms * MS)
+    deadline = _deadline(trace, row)
     if row.effect == "NOT_LIVE":
         lied = [at for at, tool, quality in trace.shown if tool == row.subject and quality == "ok" and at > deadline]
         fresh = [sample.at_ns for sample in trace.poses[row.subject] if sample.at_ns > row.since_ns and sample.usable]
@@ -106,8 +124,14 @@ def _check(trace: Trace, row: Expectation, without: str) -> Finding:
         wrong = [at for at in lied if at < until]
         late = (max(wrong) - row.since_ns) / MS if wrong else 0.0
         return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, late, bool(wrong))
-    told = _alert_ns(trace, f"{row.rule}.{row.subject}", row.since_ns)
-    acted = {"STOP": _stop_ns, "HOLD": _off_ns}.get(row.effect, lambda trace, since: since)(trace, row.since_ns)
+    counts_ns = trace.began_ns if row.rule == without else 0  # what it told before it was switched off is no proof
+    told = _alert_ns(trace, f"{row.rule}.{row.subject}", row.since_ns, counts_ns)
+    told = row.since_ns if row.effect == "OFF" else told
+    acts = {"STOP": _stop_ns, "HOLD": _off_ns, "OFF": _off_ns}
+    acted = acts.get(row.effect, lambda trace, since: since)(trace, row.since_ns)
+    armed = (said.at_ns for said in trace.said if said.verb == "ARM")
+    if row.effect == "BLOCK" and any(deadline < at < (row.ends_ns or trace.now_ns) for at in armed):
+        acted = None
     ripe = max(row.since_ns, row.ripe_ns) + (0 if row.rule == without else GRACE_NS)
     excused = trace.phase_at(ripe) not in row.phases
     if told is None and acted is not None and acted <= deadline and excused and row.effect != "ALERT":
@@ -118,11 +142,31 @@ def _check(trace: Trace, row: Expectation, without: str) -> Finding:
     return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, late, max(told, acted) > deadline)
 
 
-def _alert_ns(trace: Trace, name: str, since_ns: int) -> int | None:
+def _standstills(trace: Trace) -> list[tuple[int, int]]:
+    """Times in which the service did not tick."""
+    return [(before, at) for (before, _), (at, _) in pairwise(trace.walls) if at - before > STILL_NS]
+
+
+def _unseen_while_still(trace: Trace, row: Expectation) -> Expectation:
+    """What ran out while the service stood still is the supervisor's to see; that it stood still is its own."""
+    still = any(before < row.since_ns <= at for before, at in _standstills(trace))
+    return msgspec.structs.replace(row, optional=True) if still and row.rule != "C2" else row
+
+
+def _deadline(trace: Trace, row: Expectation) -> int:
+    """When it must have happened; a service that stood still acts with its first tick, the supervisor before it."""
+    deadline = row.since_ns + round(row.bound_ms * MS)
+    for before, at in _standstills(trace):
+        if before < deadline and at > row.since_ns:
+            deadline = max(deadline, at + 50 * MS)
+    return deadline
+
+
+def _alert_ns(trace: Trace, name: str, since_ns: int, counts_ns: int) -> int | None:
     """When the alert was first told after `since_ns`; `since_ns` where it already stood."""
     standing = False
     for at, told, state in trace.alerts:
-        if told != name:
+        if told != name or at < counts_ns:
             continue
         if at < since_ns:
             standing = state in TOLD
@@ -177,13 +221,15 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
         self.missed_rules: dict[str, int] = {}
-        self.cases = self.shown = self.lied = 0
+        self.cases = self.shown = self.lied = self.maps = self.false_maps = 0
 
     def add(self, outcome: Outcome) -> None:
         """Count one case."""
         self.cases += 1
         self.shown += outcome.shown
         self.lied += outcome.lied
+        self.maps += outcome.maps
+        self.false_maps += outcome.false_maps
         for finding in outcome.findings:
             row = self._row(finding.rule)
             row["injected"] += 1

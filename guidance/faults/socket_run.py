@@ -8,7 +8,7 @@ the loop itself was kept from running is tried again, and judged as it is the la
 import asyncio
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class SocketRoom:
         self.proxies: dict[str, Proxy] = {}
         self.session: Session
 
-    async def __aenter__(self) -> "SocketRoom":
+    async def __aenter__(self) -> Self:
         addresses = await self._simulated.start()
         for name in LINKS:
             host, _, port = addresses[name].rpartition(":")

@@ -11,7 +11,9 @@ import numpy as np
 
 from devices.messages import AnyMessage
 from devices.peer import NEVER_NS, Peer
+from guidance.events import AnyEvent, Job, JobDone
 from guidance.faults.wire import Wire
+from guidance.lanes import Workbench
 
 Spoiled = list[tuple[int, AnyMessage]]  # (extra delay in ns, message)
 OnLink = Callable[[str, bool, str], None]  # (link, up, reason)
@@ -28,6 +30,7 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 Mutation = Callable[[AnyMessage, Moment], Spoiled]
+Answered = Callable[[dict[str, Any]], dict[str, Any]]
 
 
 class Active(msgspec.Struct):
@@ -40,6 +43,11 @@ class Active(msgspec.Struct):
     message: str = ""
     deaf: bool = False  # what is sent to the peer is lost
     wire: Wire | None = None
+    happens: tuple[AnyEvent, ...] = ()  # what the rim tells beside
+    lets_go: frozenset[str] = frozenset()  # what the operator's console no longer says
+    stands_still: bool = False  # the service's loop is blocked while it lasts
+    hangs: str = ""  # lane that begins nothing while it lasts
+    answers: tuple[str, Answered] | None = None  # (kind of job, what becomes of what its lane found)
     count: int = 0
 
     def on(self, now_ns: int) -> bool:
@@ -102,3 +110,17 @@ class Spoiler:
 def replaced(message: AnyMessage, **fields: Any) -> AnyMessage:
     """The message with other fields."""
     return msgspec.structs.replace(message, **fields)
+
+
+class SpoiledBench(Workbench):
+    """The lanes' work, of which a fault may change what was found."""
+
+    faults: list[Active]
+
+    def run(self, job: Job, started_ns: int) -> JobDone:
+        """Do one job, and spoil its answer where a fault says so."""
+        done = super().run(job, started_ns)
+        for fault in self.faults:
+            if fault.answers is not None and fault.on(started_ns) and fault.answers[0] == job.kind and not done.failed:
+                done = msgspec.structs.replace(done, facts=fault.answers[1](dict(done.facts)))
+        return done

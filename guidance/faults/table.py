@@ -24,6 +24,7 @@ class Stage(msgspec.Struct, frozen=True):
     settings: RoomSettings
     period_ns: int
     guard_mask: NDArray[np.bool_]
+    way: NDArray[np.float64] | None = None  # (3,) from entry to target, where a robot follows one
 
     def rad_per_c(self) -> float:
         """Phase of one degree, by the room's own settings (PRF: gamma alpha B0 TE)."""
@@ -42,6 +43,8 @@ class FaultRow(msgspec.Struct, frozen=True):
     name: str
     link: str  # "" = the service itself
     make: Make
+    room: str = "campaign"
+    seconds: float = 4.0  # how long its case lasts
 
 
 def _simple(name: str, mutate: Mutation, message: str = "", seconds: float = 3.0) -> Make:
@@ -344,7 +347,7 @@ DEVICE: dict[str, Make] = {
     "STOP refused": _unanswered(lambda answer: [(0, replaced(answer, done=False))]),
     "STOP of another answered": _unanswered(lambda answer: [(0, replaced(answer, command_id=answer.command_id + 7))]),
 }
-FAULTS: tuple[FaultRow, ...] = (
+CAMPAIGN_FAULTS: tuple[FaultRow, ...] = (
     *(FaultRow(name, "tracker", _simple(name, mutate)) for name, mutate in TRACKING.items()),
     *(FaultRow(name, "mr", make) for name, make in PICTURES.items()),
     *(FaultRow(name, "therapy", make) for name, make in DEVICE.items()),

@@ -161,7 +161,10 @@ class Tracking:
         return self.graph.path(self.own_frame(tool), frame)
 
     def place(self, name: str, now_ns: int) -> Placed | None:
-        """The tool where it is now; None until every pose on its way to RAS was seen once."""
+        """The tool where it is now; None until every pose on its way to RAS was seen once.
+
+        A reference that carries the patient's space is placed without its own pose, and is no more live than that.
+        """
         path = self._paths[name]
         matrix = self.graph.evaluate(path)
         if matrix is None:
@@ -176,6 +179,10 @@ class Tracking:
             evidence[track.stream.name] = track.usable_ns
             state = track.state(now_ns, self._repeats_limit)
             quality = quality if quality is not Quality.OK else state
+        own = self.tracks.get(self.tools[name].stream)
+        if own is not None and own.stream.name not in evidence:
+            evidence[own.stream.name] = own.usable_ns
+            quality = own.state(now_ns, self._repeats_limit) if quality is Quality.OK else quality
         return Placed(self.tools[name], matrix, quality, evidence)
 
     def edge_quality(self, edge: Edge, now_ns: int) -> Quality:

@@ -1,6 +1,6 @@
 """Cases that once showed a fault of the service or of the campaign itself, by the names of their faults."""
 
-from guidance.faults.table import FAULTS
+from guidance.faults.kinds import FAULTS
 from guidance.faults.virtual_run import Case
 
 # seed of its chance, patient, place in the treatment, faults, when they begin in ms
@@ -22,6 +22,9 @@ _ROWS: tuple[tuple[int, int, int, tuple[str, ...], tuple[float, ...]], ...] = (
     (3699, 0, 2, ("invalid", "zero"), (180.106, 522.234)),
     (8587, 0, 2, ("noise on the device's wire", "body_flip on the scanner's wire"), (349.913, 536.162)),
     (9095, 0, 2, ("invalid", "zero"), (40.345, 330.24)),
+    (3650, 1, 2, ("phase noise", "version on the scanner's wire"), (198.11, 651.382)),
+    (4236, 1, 2, ("noise on the tracker's wire", "hidden tool repeats its pose"), (332.105, 306.387)),
+    (8196, 1, 2, ("pixels not finite", "pause of 3 periods and more"), (232.224, 539.545)),
     (2369, 1, 1, ("no signal", "http on the scanner's wire"), (404.147, 553.114)),
 )
 _INDEX = {row.name: number for number, row in enumerate(FAULTS)}

@@ -9,61 +9,119 @@ import pytest
 from past import PAST
 
 from guidance.errors import SettingsError
+from guidance.faults.kinds import FAULTS, INDEX, OF_ROOM
 from guidance.faults.nominal import run_nominal
-from guidance.faults.score import Outcome, Table
-from guidance.faults.table import FAULTS
-from guidance.faults.virtual_run import Case, Session, draw, run_cases
+from guidance.faults.rooms import BY_NAME
+from guidance.faults.score import Table
+from guidance.faults.virtual_run import Case, draw, run_cases
+from guidance.safety.rules import RULES
 
-EACH_FAULT = range(len(FAULTS))
-# A fault whose oracle speaks of the rule, for every rule that campaign A covers.
-COVERED = {
-    "T1": "guard hot",
-    "T1v": "guard hot",
-    "T1x": "guard hot",
-    "T1d": "guard warms",
-    "T1u": "no signal in the guard's slices",
-    "T1us": "pixels not finite",
-    "T2": "pause of 1.6 periods and more",
-    "T2s": "pause of 3 periods and more",
-    "T3": "stamps of an hour ago",
-    "T3p": "frozen picture",
-    "T4": "phase noise",
-    "T4r": "guard warms",
-    "T6s": "other size",
-    "H2v": "no signal",
-    "K1": "silent",
-    "K2": "hidden tool repeats its pose",
-    "K2i": "invalid",
-    "K3": "sheared",
-    "N1": "link down",
-    "N1d": "link down",
-    "N2": "STOP unanswered",
-    "N3": "noise on the tracker's wire",
-    "C1": "clock step",
+# A fault whose oracle speaks of the rule, for every rule that campaign A reaches, by the room of the fault.
+COVERED: dict[str, dict[str, str]] = {
+    "campaign": {
+        "T1": "guard hot", "T1v": "guard hot", "T1x": "guard hot", "T1d": "guard warms",
+        "T1u": "no signal in the guard's slices", "T1us": "pixels not finite", "T2": "pause of 1.6 periods and more",
+        "T2s": "pause of 3 periods and more", "T3": "stamps of an hour ago", "T3p": "frozen picture",
+        "T4": "phase noise", "T4r": "guard warms", "T6s": "other size", "H2v": "no signal", "K1": "silent",
+        "K2": "hidden tool repeats its pose", "K2i": "invalid", "K3": "sheared", "N1": "link down", "N1d": "link down",
+        "N2": "STOP unanswered", "N3": "noise on the tracker's wire", "C1": "clock step",
+    },
+    "thermal": {
+        "H2": "device tells a fault", "H2c": "coolant lost", "H2w": "coupling lost", "H2k": "cavitation heard",
+        "H2b": "target about to boil", "N2e": "device emits after STOP", "T4d": "unheated tissue reads wrong",
+        "H1": "near field has its dose", "P1i": "images of another patient",
+    },
+    "robot": {
+        "R1": "robot's tip jumps aside", "R1p": "robot past its target", "R1h": "robot rushes aside",
+        "R2": "following error", "K1r": "robot's pose silent", "D1k": "kerma", "D1K": "kerma, substantial",
+        "D1a": "kerma-area product", "D1A": "kerma-area product, substantial", "D1t": "fluoroscopy time",
+        "D1T": "fluoroscopy time, substantial", "D1l": "dose no longer told", "C3": "disk nearly full",
+        "C3s": "disk syncs slowly", "C3l": "records lost", "C2": "loop blocked",
+        "C2p": "supervisor stopped the devices", "C2w": "supervisor dead", "P1e": "plan edited after loading",
+        "N4": "slow reader", "N4a": "broker gone", "N3m": "hostile peer", "N1c": "console's heart stops",
+        "O1": "nobody looks", "O1l": "console covered", "O1n": "console covered", "O2": "pedal released",
+    },
+    "motion": {
+        "M1": "shifted for long", "M1c": "shifted for long", "M2": "pictures of noise",
+        "M2p": "pictures of another plane",
+        "M3": "shifted for long", "M4": "mean place drifts",
+    },
+    "needles": {"G2": "electrode aside", "G3": "electrode too deep", "E1": "R-wave lost", "E1h": "R-wave lost"},
+    "brain": {"K4": "reference pushed"},
+    "picture": {"K5": "depth changed"},
+    "seeds": {"K7": "needle bends"},
+    "cryo": {
+        "T1g": "ice comes near", "T1gs": "ice reaches the organ", "T1k": "organ grows cold", "T1i": "iceball unseen",
+    },
+    "laser": {"T4w": "frames too slow for the heat", "T5f": "forecast beyond the plan"},
+    "drug": {"T7": "target not seen"},
+    "other patient": {"P1": "other patient"},
+    "LPS for RAS": {"P2": "LPS for RAS"},
+    "coarse registration": {"K4f": "coarse registration"},
+    "calibration of yesterday": {"K6": "calibration of yesterday"},
+    "body too cold": {"H3": "body too cold"},
+    "body too hot": {"H3h": "body too hot"},
+    "guard on bone": {"H3g": "guard on bone"},
+}  # fmt: skip
+# Rows that no fault of campaign A reaches, and why; tests/guidance/safety has each of them.
+NOT_REACHED = {
+    "T2l": "a lane that hangs leaves frames without answer, and T1us stops before it",
+    "T5": "told only after a second of rest; what is hot in a case of four seconds is stopped first",
+    "T6": "another header at rest; under way it is T6s",
+    "K4t": "a registration beyond its limit is refused by the act that makes it",
+    "M5": "no room has a respiratory surrogate beside a device yet",
+    "G1": "no simulated tool comes near enough to what must be spared without leaving its corridor far",
+    "G1s": "as G1",
 }
+AT_REST = frozenset({"E1"})  # rules that speak while nothing is armed
 
 
-def scored(cases: "list[tuple[Case, Outcome]]") -> Table:
-    table = Table()
-    for _, outcome in cases:
-        table.add(outcome)
-    return table
+def test_every_rule_is_reached_or_named() -> None:
+    reached = [rule for rules in COVERED.values() for rule in rules]
+    assert len(reached) == len(set(reached))
+    assert {*reached, *NOT_REACHED} == {row.id for row in RULES}
+    assert not set(reached) & set(NOT_REACHED)
 
 
-def test_every_kind_of_fault_is_seen_in_time_and_nothing_stops_without_reason() -> None:
-    cases = list(run_cases([*map(draw, EACH_FAULT), *PAST]))
-    wrong = [(case.seed, row) for case, outcome in cases for row in outcome.findings if row.missed]
-    assert not wrong
-    table = scored(cases)
-    assert table.false_stops == 0
-    assert sum(row["injected"] for row in table.rows.values()) > 150
-    assert {"T2", "T3", "K1", "K2", "K3", "N1", "N2", "C1", "refused"} <= set(table.rows)
+def alone(room: str) -> list[Case]:
+    """Every kind of the room, alone, where most cases of it begin."""
+    place = len(BY_NAME[room].places) - 1
+    return [Case(kind, 0, place, (kind,), (100.0 + 7 * kind % 500,)) for kind in OF_ROOM[room]]
 
 
-def test_ten_thousand_seeds_have_every_kind_alone_and_with_every_other() -> None:
+def without(room: str) -> list[Case]:
+    """For every rule of the room a case that it alone sees, judged without it."""
+    places = len(BY_NAME[room].places)
+    return [
+        Case(seed, 0, 0 if rule in AT_REST else places - 1, (INDEX[name],), (100.0 + 150.0 * seed,), rule)
+        for rule, name in COVERED.get(room, {}).items()
+        for seed in range(3)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("room", sorted(OF_ROOM))
+def test_every_kind_of_fault_is_seen_in_time_and_a_rule_that_is_off_is_missed(room: str) -> None:
+    sound = Table()
+    blind: dict[str, int] = {}
+    for case, outcome in run_cases([*alone(room), *without(room), *(PAST if room == "campaign" else ())]):
+        wrong = [row for row in outcome.findings if row.missed]
+        if case.without:
+            seen = sum(row.rule == case.without for row in wrong)
+            blind[case.without] = blind.get(case.without, 0) + seen
+            continue
+        assert not wrong, (FAULTS[case.faults[0]].name, wrong)
+        assert not outcome.false_stops, (FAULTS[case.faults[0]].name, outcome.false_stops)
+        sound.add(outcome)
+    assert [rule for rule, seen in blind.items() if not seen] == []
+    assert sound.lied == sound.false_maps == 0
+    assert sum(row["injected"] for row in sound.rows.values()) > 0
+
+
+def test_ten_thousand_seeds_have_every_kind_alone_and_with_every_other_of_its_room() -> None:
     drawn = [frozenset(draw(seed).faults) for seed in range(10_000)]
-    kinds = range(len(FAULTS))
-    assert {frozenset((a, b)) for a in kinds for b in kinds} <= set(drawn)
+    pairs = {frozenset((a, b)) for kinds in OF_ROOM.values() for a in kinds for b in kinds}
+    assert pairs <= set(drawn)
 
 
 def test_a_seed_gives_the_same_case_and_the_same_outcome() -> None:
@@ -71,18 +129,9 @@ def test_a_seed_gives_the_same_case_and_the_same_outcome() -> None:
     assert [str(row) for row in first] == [str(row) for row in second]
 
 
-@pytest.mark.parametrize("rule", sorted(COVERED))
-def test_the_campaign_reports_what_a_rule_that_is_switched_off_would_have_seen(rule: str) -> None:
-    index = [row.name for row in FAULTS].index(COVERED[rule])
-    cases = map(draw, range(index, 40 * len(FAULTS), len(FAULTS)))
-    single = [case for case in cases if len(case.faults) == 1 and case.place > 0 and case.base == 0][:4]
-    table = scored(list(run_cases(single, without=rule)))
-    assert table.rows[rule]["missed"] > 0
-
-
 def test_an_unknown_rule_cannot_be_switched_off() -> None:
     with pytest.raises(SettingsError, match="there is no rule"):
-        Session(0, without="T99")
+        next(iter(run_cases([draw(0)], without="T99")))
 
 
 def test_nominal_treatment_is_quiet() -> None:
