@@ -34,8 +34,9 @@ class GeometryWork:
         ras = np.diag([LABEL_MM, LABEL_MM, LABEL_MM, 1.0])
         ras[:3, 3] = np.asarray(plan.targets[0].center_mm, np.float64) - REACH_MM
         labels = np.zeros((side, side, side), np.uint8)
-        for number, structure in enumerate(plan.structures, start=1):
-            labels[mask(structure.shape, ras, (side, side, side))] = number
+        masks = [mask(structure.shape, ras, (side, side, side)) for structure in plan.structures]
+        for n in sorted(range(len(masks)), key=lambda n: -int(masks[n].sum())):
+            labels[masks[n]] = n + 1  # the smallest last: a lesion is not hidden by its organ
         arrays["labels"], arrays["labels.ras"] = labels, ras
         return {"structures": len(plan.structures)}, arrays
 
