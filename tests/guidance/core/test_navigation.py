@@ -130,6 +130,13 @@ def test_a_changed_depth_voids_the_probe_calibration() -> None:
     assert frames[-1].quality is Quality.MISSING
 
 
+def test_a_needle_beside_its_way_is_told() -> None:
+    def miss(values: dict[str, Any]) -> None:
+        tool(values, "Needle").update(error_mm=12.0, dwell_s=9.0)
+
+    assert "G2.Needle" in Run("fusion_biopsy_prostate", 13.0, miss).alarms()
+
+
 def test_electrodes_out_of_spacing_cannot_be_armed() -> None:
     def move(values: dict[str, Any]) -> None:
         tool(values, "Electrode2")["miss_mm"] = [0.0, -8.0, 0.0]
