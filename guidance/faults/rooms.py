@@ -79,7 +79,7 @@ ROOMS: tuple[RoomRow, ...] = (
         peers=({"peer": "sim.xray.XRay", "link": "xray"},), hand=frozenset({"BEAT", "LEASE", "HELD"}),
     ),
     RoomRow("motion", "mrlinac_gating", (("TREATING", 0.5, 1.0),)),
-    RoomRow("needles", "ire_pancreas"),
+    RoomRow("needles", "ire_pancreas", (("IDLE", 11.0, 0.2), ("TREATING", 1.0, 0.8))),  # all three stand
     RoomRow("brain", "stereotactic_brain", (("IDLE", 20.0, 1.0),), acts=True),
     RoomRow("picture", "microwave_liver_us", (("IDLE", 0.5, 1.0),)),
     RoomRow("seeds", "brachy_prostate", (("IDLE", 0.5, 1.0),), acts=True),

@@ -187,7 +187,7 @@ def needle_groups(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expec
             tip = np.array([values["tip_r_mm"], values["tip_a_mm"], values["tip_s_mm"]])
             newest[name] = (tip, _axis_at(axes[name], at))
             if len(newest) == len(group.tools):
-                wrong.append((at, any(_apart(a, b, group) for a, b in combinations(newest.values(), 2))))
+                wrong.append((at, _out_of_group(list(newest.values()), group)))
         dead = [(at, False) for at, name, quality in trace.shown if name in group.tools and quality != "ok"]
         title = "-".join(group.tools)
         yield from _lasting("G3", title, _runs(sorted([*wrong, *dead]), until_ns), "HOLD", ALWAYS, 50.0)
@@ -206,15 +206,26 @@ def _axis_at(axes: tuple[list[int], list[Vector]], at: int) -> Vector:
     return found[max(int(np.searchsorted(times, at, side="right")) - 1, 0)]
 
 
-def _apart(a: tuple[Vector, Vector], b: tuple[Vector, Vector], group: Any) -> bool:
-    """Out of spacing (across the mean direction), angle or depth (along it), by more than a hundredth."""
+def _out_of_group(needles: list[tuple[Vector, Vector]], group: Any) -> bool:
+    """Some pair out of spacing, angle or depth; too far apart are only neighbours, with no third nearer to both."""
+    pairs = {(i, j): _pair(needles[i], needles[j]) for i, j in combinations(range(len(needles)), 2)}
+    far = {key: spacing for key, (spacing, _, _) in pairs.items()}
+    for (i, j), (spacing, angle, depth) in pairs.items():
+        between = [k for k in range(len(needles)) if k not in (i, j)]
+        nearer = any(max(far[min(i, k), max(i, k)], far[min(j, k), max(j, k)]) < spacing + 0.2 for k in between)
+        too_far = spacing > group.most_mm + 0.2 and not nearer
+        if too_far or spacing < group.least_mm - 0.2 or angle > group.angle_deg + 0.2 or depth > group.depth_mm + 0.2:
+            return True
+    return False
+
+
+def _pair(a: tuple[Vector, Vector], b: tuple[Vector, Vector]) -> tuple[float, float, float]:
+    """Distance across the mean direction and along it, mm, and the angle in degrees: (across, angle, along)."""
     mean = (a[1] + b[1]) / np.linalg.norm(a[1] + b[1])
     off = a[0] - b[0]
-    depth = abs(float(off @ mean))
-    spacing = float(np.linalg.norm(off - (off @ mean) * mean))
-    angle = float(np.degrees(np.arccos(np.clip(a[1] @ b[1], -1.0, 1.0))))
-    low, high = group.least_mm - 0.2, group.most_mm + 0.2
-    return not low <= spacing <= high or angle > group.angle_deg + 0.2 or depth > group.depth_mm + 0.2
+    along = float(off @ mean)
+    across = float(np.linalg.norm(off - along * mean))
+    return across, float(np.degrees(np.arccos(np.clip(a[1] @ b[1], -1.0, 1.0)))), abs(along)
 
 
 def gated_target(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
