@@ -38,6 +38,7 @@ LIMITS: dict[tuple[str, str], float] = {
 }
 STREAM_MS = 400
 PATIENCE_S = 60.0  # for an answer of an end: only a hang takes so long
+STREAM_STARTS = 2  # of a peer that does not answer
 STREAM_PATIENCE_S = 20.0  # an end of a stream has to start, and then to send for `STREAM_MS`
 PLACES = ("unpinned", "pinned")  # pinned: the echo on one core and the ping on another, where there are two
 _SOURCE = Path(__file__).with_name("igtl_pingpong.cxx")
@@ -102,7 +103,7 @@ def _stream_rows(program: Path | None, quick: bool) -> list[dict[str, Any]]:
                     if turn and count > 1:
                         took[name, kind].append(ns / 1e6 / (count - 1))
     ms = {key: statistics.median(found) for key, found in took.items() if found}
-    return [_stream_row(kind, name, ms) for kind in KINDS for name in commands if name != "link" and (name, kind) in ms]
+    return [_stream_row(kind, name, ms) for kind in KINDS for name in commands if name != "link"]
 
 
 class _Stream(contextlib.AbstractContextManager["_Stream"]):
@@ -114,6 +115,7 @@ class _Stream(contextlib.AbstractContextManager["_Stream"]):
 
     def __init__(self, command: list[str]) -> None:
         self._command, self._stack = command, contextlib.ExitStack()
+        self._given_up = False
         self._start()
 
     def _start(self) -> None:
@@ -121,12 +123,13 @@ class _Stream(contextlib.AbstractContextManager["_Stream"]):
         self._ends = self._stack.enter_context(_pair(self._command, ("sink", "source"), pinned=False))
 
     def run(self, kind: str, milliseconds: int) -> tuple[int, int]:
-        """One stream: messages that came, and ns from the first to the last. TimeoutError after three silent starts."""
-        for _ in range(2):
+        """One stream: messages that came, and ns from the first to the last; (0, 0) from the second silent start on."""
+        for _ in range(STREAM_STARTS):
             with contextlib.suppress(TimeoutError):
-                return self._once(kind, milliseconds)
+                return self._once(kind, milliseconds) if not self._given_up else (0, 0)
             self._start()
-        return self._once(kind, milliseconds)
+        self._given_up = True
+        return 0, 0
 
     def _once(self, kind: str, milliseconds: int) -> tuple[int, int]:
         for end in self._ends:
@@ -139,16 +142,20 @@ class _Stream(contextlib.AbstractContextManager["_Stream"]):
 
 
 def _stream_row(kind: str, peer: str, ms: dict[tuple[str, str], float]) -> dict[str, Any]:
-    ours_ms, peer_ms = ms["link", kind], ms[peer, kind]
-    rates = [
-        f"{1e3 / each:,.0f}/s" + (f" ({BYTES[kind] / each / 1e3:,.0f} MB/s)" if kind in BYTES else "")
-        for each in (ours_ms, peer_ms)
-    ]
+    """Ours beside a peer; without numbers of the peer where it never finished a stream."""
+    ours_ms, peer_ms = ms["link", kind], ms.get((peer, kind))
     return {
         "name": "stream, one message, link with translation and queues",
-        "size": f"{KINDS[kind]}: ours {rates[0]}, peer {rates[1]}",
-        "ours_ms": ours_ms, "peer": peer, "peer_ms": peer_ms, "ratio": ours_ms / peer_ms, "limit": None, "ok": None,
+        "size": f"{KINDS[kind]}: ours {_rate(kind, ours_ms)}, peer {_rate(kind, peer_ms)}",
+        "ours_ms": ours_ms, "peer": peer, "peer_ms": peer_ms, "ratio": ours_ms / peer_ms if peer_ms else None,
+        "limit": None, "ok": None,
     }  # fmt: skip
+
+
+def _rate(kind: str, ms: float | None) -> str:
+    if ms is None:
+        return "stopped answering"
+    return f"{1e3 / ms:,.0f}/s" + (f" ({BYTES[kind] / ms / 1e3:,.0f} MB/s)" if kind in BYTES else "")
 
 
 def _row(kind: str, ours: str, peer: str, place: str, medians: dict[tuple[str, str, str], float]) -> dict[str, Any]:
