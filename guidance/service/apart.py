@@ -25,6 +25,8 @@ from guidance.settings import RoomSettings
 _COUNT = struct.Struct("<I")
 _SIZE = struct.Struct("<Q")
 BUFFER_BYTES = 4 << 20  # asked for; the kernel may give less
+WARM_S = 120.0  # to compile everything on a slow machine
+ANSWER_S = 5.0  # a process that says nothing for so long hangs, and must not keep the room from ending
 END_S = 5.0
 
 
@@ -44,11 +46,13 @@ class Apart:
             words = [sys.executable, "-m", "guidance.service.apart", str(other.fileno())]
             self._process = subprocess.Popen(words, stdin=subprocess.DEVNULL, pass_fds=(other.fileno(),))
         self._line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        self._line.settimeout(WARM_S)
         _send(self._line, self._room)
 
     def wait_until_warm(self) -> None:
         """Return once the other process has compiled and loaded what it needs. OSError, EOFError where it died."""
         _receive(self._line)
+        self._line.settimeout(ANSWER_S)
 
     def run(self, job: Job, started_ns: int) -> JobDone:
         """Do one job there; a failed result where that process has ended."""
@@ -60,6 +64,8 @@ class Apart:
             _send(self._line, (job, started_ns))
             done: JobDone = _receive(self._line)
         except (OSError, EOFError) as fault:
+            if isinstance(fault, TimeoutError):
+                self._process.kill()
             code = self.close()
             return failed(job, started_ns, f"the process of this lane ended with {code}: {fault}")
         return done

@@ -61,3 +61,10 @@ def test_a_process_that_dies_is_told_and_replaced(apart):
     threading.Timer(0.1, os.kill, (apart._process.pid, signal.SIGKILL)).start()
     assert "process of this lane ended with -9" in apart.run(frame(10), 1).failed
     assert not apart.run(frame(11), 1).failed
+
+
+def test_a_process_that_hangs_is_replaced(apart):
+    apart._line.settimeout(0.3)
+    os.kill(apart._process.pid, signal.SIGSTOP)
+    assert "timed out" in apart.run(frame(12), 1).failed
+    assert not apart.run(frame(13), 1).failed
