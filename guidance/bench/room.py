@@ -27,9 +27,8 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     streams = summary["streams"]
     for name, share in (("poses", 0.0), ("images", 0.01)):
         chosen = [row for key, row in streams.items() if (key in ("Ultrasound", "MR")) == (name == "images")]
-        lost = sum(
-            row["dropped"] for row in chosen
-        )  # what was refused as impossible (K3) is not lost / max(sum(row["received"] for row in chosen), 1)
+        # what was refused as impossible (K3) is not lost
+        lost = sum(row["dropped"] for row in chosen) / max(sum(row["received"] for row in chosen), 1)
         found.append(
             {
                 "name": f"lost {name}",
