@@ -147,6 +147,7 @@ def told_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
         for guard in trace.settings.guards:
             name = guard.structure
             if not answer.facts.get(f"{name}.known") or t0_c is None:
+                warm.pop(name, None)  # not known to have lasted; what is unknown blocks arming by itself
                 continue
             mean_c = float(answer.facts[f"{name}.mean_c"])
             if guard.role in ROLES:

@@ -109,20 +109,24 @@ def moved_references(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Ex
     if not (space.moving_reference and space.second_reference):
         return
     name = space.moving_reference
+    names = (streams[name], streams[space.second_reference])
     rows = sorted(
-        [(row.at_ns, 0, row.matrix) for row in trace.poses[streams[name]] if row.usable]
-        + [(row.at_ns, 1, row.matrix) for row in trace.poses[streams[space.second_reference]] if row.usable],
+        ((row.at_ns, which, row) for which, stream in enumerate(names) for row in trace.poses[stream]),
         key=lambda row: row[:2],
     )
-    newest: dict[int, Any] = {}
+    newest: dict[int, Sample] = {}
     first: Vector | None = None
     off: list[tuple[int, float]] = []
-    for at, which, matrix in rows:
-        newest[which] = matrix
-        if len(newest) == 2 and which == 1:
-            between = (np.linalg.inv(newest[1]) @ newest[0])[:3, 3]
-            first = between if first is None else first
-            off.append((at, float(np.linalg.norm(between - first))))
+    for at, which, row in rows:
+        newest[which] = row
+        if which == 0 or len(newest) < 2:
+            continue
+        if not all(seen.usable and at - seen.at_ns <= trace.limits_ns[names[w]] for w, seen in newest.items()):
+            off.append((at, 0.0))  # a reference that is not seen is told as such, and has no distance
+            continue
+        between = (np.linalg.inv(newest[1].matrix) @ newest[0].matrix)[:3, 3]
+        first = between if first is None else first
+        off.append((at, float(np.linalg.norm(between - first))))
     limit = limits["reference_shift_mm"]
     yield from _lasting("K4", name, _runs(((at, mm > limit + 0.3) for at, mm in off), until_ns), "STOP", ALWAYS, 200.0)
 

@@ -25,6 +25,8 @@ _ROWS: tuple[tuple[int, int, int, tuple[str, ...], tuple[float, ...]], ...] = (
     (3650, 1, 2, ("phase noise", "version on the scanner's wire"), (198.11, 651.382)),
     (4236, 1, 2, ("noise on the tracker's wire", "hidden tool repeats its pose"), (332.105, 306.387)),
     (8196, 1, 2, ("pixels not finite", "pause of 3 periods and more"), (232.224, 539.545)),
+    (441, 0, 0, ("reference hidden", "second reference pushed"), (672.152, 692.932)),
+    (5367, 0, 0, ("reference pushed", "reference hidden"), (12.537, 33.24)),
     (2369, 1, 1, ("no signal", "http on the scanner's wire"), (404.147, 553.114)),
 )
 _INDEX = {row.name: number for number, row in enumerate(FAULTS)}

@@ -126,7 +126,7 @@ def test_ten_thousand_seeds_have_every_kind_alone_and_with_every_other_of_its_ro
 
 def test_a_seed_gives_the_same_case_and_the_same_outcome() -> None:
     first, second = (list(run_cases(map(draw, [20, 33, 51]))) for _ in range(2))
-    assert [str(row) for row in first] == [str(row) for row in second]
+    assert sorted(map(str, first)) == sorted(map(str, second))  # they come as they are done
 
 
 def test_an_unknown_rule_cannot_be_switched_off() -> None:
