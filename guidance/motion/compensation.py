@@ -36,16 +36,7 @@ def _check(values: NDArray[Any], field: Field) -> None:
 
 def _carry_plane(plane: NDArray[Any], field: Field) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     clean = np.ascontiguousarray(plane, np.float32)
-    out, inside = np.empty(clean.shape, np.float32), np.empty(clean.shape, np.bool_)
-    spline.warp_spline(
-        spline.spline_coefficients(clean),
-        np.ascontiguousarray(field, np.float32),
-        np.float32(1),
-        np.float32(0),
-        out,
-        inside,
-    )
-    return out, inside
+    return spline.warp(spline.spline_coefficients(clean), np.ascontiguousarray(field, np.float32))
 
 
 def to_reference(values: NDArray[Any], field: Field) -> Carried:

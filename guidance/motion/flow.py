@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from guidance.motion import spline
-from guidance.motion.quality import FlowQuality, Verdict, correlation, fine_structure, jacobian_determinant, noise_sigma
+from guidance.motion.quality import FlowQuality, Verdict, correlation, fine_structure, folded_share, noise_sigma
 
 Image = NDArray[np.float32]
 Field = NDArray[np.float32]
 SMALLEST_PX = 16
+_WINDOW = np.ones((7, 7), np.uint8)  # over which residuals are compared
 BLANK = FlowQuality(Verdict.BLANK, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
@@ -79,9 +80,11 @@ def as_image(image: NDArray[Any], name: str) -> Image:
     return result
 
 
-def _dis(finest_scale: int, descent: int, refinement: int, stride_px: int) -> Any:
+def _dis(finest_scale: int, descent: int, refinement: int, stride_px: int, coarsest_scale: int | None = None) -> Any:
     dis: Any = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     dis.setFinestScale(finest_scale)
+    if coarsest_scale is not None:
+        dis.setCoarsestScale(coarsest_scale)
     dis.setPatchSize(8)
     dis.setPatchStride(stride_px)
     dis.setGradientDescentIterations(descent)
@@ -149,7 +152,7 @@ class DenseFlow:
         s = self.settings
         self._coarse = _Surface(image.shape, s.coarse_spacing_px, s.cell_px)
         self._fine = _Surface(image.shape, s.spacing_px, s.cell_px)
-        self._seek, self._slide = _dis(1, 12, 0, 4), _dis(0, 6, 1, 5)
+        self._seek, self._slide = _dis(1, 12, 0, 4), _dis(0, 6, 1, 5, coarsest_scale=0)
         self._last = np.zeros((int(body[::3, ::3].sum()), 2), np.float32)
         self._noise = noise_sigma(self.reference)
         self._trail: deque[tuple[float, float]] = deque(maxlen=s.memory_frames)  # innovation and similarity
@@ -187,13 +190,6 @@ class DenseFlow:
         gain = min(max(gain, 0.25), 4.0)
         return np.float32(gain), np.float32(self._mean - gain * mean)
 
-    def _warp(
-        self, coefficients: Image, field: Field, gain: np.float32, offset: np.float32
-    ) -> tuple[Image, NDArray[np.bool_]]:
-        warped, inside = np.empty(self.reference.shape, np.float32), np.empty(self.reference.shape, np.bool_)
-        spline.warp_spline(coefficients, field, gain, offset, warped, inside)
-        return warped, inside
-
     def _fit(
         self, coefficients: Image, field: Field, gain: np.float32, offset: np.float32
     ) -> tuple[Field, Image, NDArray[np.bool_], float]:
@@ -204,7 +200,7 @@ class DenseFlow:
             nodes = surface.nodes_of(field)
             field = surface.field_of(nodes)
             for _ in range(steps):
-                warped, inside = self._warp(coefficients, field, gain, offset)
+                warped, inside = spline.warp(coefficients, field, gain, offset)
                 sigma = 1.4826 * float(np.median(np.abs(warped[::3, ::3] - self.reference[::3, ::3])))
                 scale = np.float32(s.outlier_sigmas * sigma + 0.01)
                 spline.linearise(self.reference, warped, inside, field, scale, surface.cell_px, tensor, force)
@@ -215,7 +211,7 @@ class DenseFlow:
                     np.float32(stiffness), np.float32(s.ridge), s.iterations,
                 )  # fmt: skip
                 field = surface.field_of(nodes)
-        warped, inside = self._warp(coefficients, field, gain, offset)
+        warped, inside = spline.warp(coefficients, field, gain, offset)
         return field, warped, inside, sigma
 
     def _let_slide(
@@ -235,15 +231,16 @@ class DenseFlow:
         if float((smooth_energy > s.sliding_gain * sigma**2 + floor).mean()) < 0.01:
             return field, warped, inside
         free = np.asarray(self._slide.calc(self._bytes, matched, field.copy()), np.float32)
-        free_energy = self._energy(*self._warp(coefficients, free, gain, offset))
+        judged = cv2.dilate((smooth_energy > floor).astype(np.uint8), _WINDOW).astype(np.bool_)  # no other can slide
+        free_energy = self._energy(*spline.warp(coefficients, free, gain, offset, judged))
         slides = (smooth_energy > s.sliding_gain * free_energy + floor).astype(np.float32)
-        share = cv2.blur(cv2.dilate(slides, np.ones((5, 5), np.uint8)), (5, 5))[..., None]
-        field = np.asarray(field + share * (free - field), np.float32)
-        return field, *self._warp(coefficients, field, gain, offset)
+        share = cv2.blur(cv2.dilate(slides, np.ones((5, 5), np.uint8)), (5, 5))
+        field = np.asarray(field + share[..., None] * (free - field), np.float32)
+        return field, *spline.warp(coefficients, field, gain, offset, share > 0, (warped, inside))
 
     def _energy(self, warped: Image, inside: NDArray[np.bool_]) -> Image:
         error = np.where(inside, warped - self.reference, np.float32(0))
-        return np.asarray(cv2.blur(error * error, (7, 7)), np.float32)
+        return np.asarray(cv2.blur(error * error, _WINDOW.shape), np.float32)
 
     def _judge(self, image: Image, field: Field, warped: Image, inside: NDArray[np.bool_], sigma: float) -> FlowQuality:
         s, region = self.settings, self.region
@@ -251,7 +248,7 @@ class DenseFlow:
         inside_share = float(seen.sum()) / float(region.sum())
         structure = fine_structure(warped, 1.0, 4.0)
         similarity = correlation(structure[seen], self._structure[seen]) if inside_share > 0 else 0.0
-        folded = float((jacobian_determinant(field)[region] <= 0).mean())
+        folded = folded_share(field, region)
         sparse = field[::3, ::3][region[::3, ::3]]
         shift = float(np.hypot(*sparse.mean(axis=0))) if len(sparse) else 0.0
         innovation = float(np.percentile(np.hypot(*(sparse - self._last).T), 95)) if len(sparse) else 0.0

@@ -199,16 +199,39 @@ def _weights(t):  # type: ignore[no-untyped-def]
     return sixth * r * r * r, sixth * second, sixth * third, sixth * t * t * t
 
 
-@njit(cache=True, nogil=True)
-def warp_spline(coefficients, field, gain, offset, out, inside):  # type: ignore[no-untyped-def]
-    """`out`(p) = gain * image(p + field(p)) + offset from the image's cubic B-spline coefficients.
+def warp(
+    coefficients: Array,
+    field: Array,
+    gain: float | np.float32 = 1.0,
+    offset: float | np.float32 = 0.0,
+    where: NDArray[np.bool_] | None = None,
+    known: tuple[Array, NDArray[np.bool_]] | None = None,
+) -> tuple[Array, NDArray[np.bool_]]:
+    """gain * image(p + field(p)) + offset (rows, columns) from the image's cubic B-spline coefficients.
 
-    `inside` (rows, columns, bool) tells which samples came from within the image; the others hold its edge.
+    And which samples (rows, columns, bool) came from within the image; the others hold its edge. Where `where` is
+    false both are those of `known` (zero and within when there is none).
     """
+    shape = field.shape[:2]
+    out, inside = (
+        (np.zeros(shape, np.float32), np.ones(shape, np.bool_)) if known is None else (known[0].copy(), known[1].copy())
+    )
+    _warp(coefficients, field, np.float32(gain), np.float32(offset), where if where is not None else _ALL, out, inside)
+    return out, inside
+
+
+_ALL = np.ones((0, 0), np.bool_)
+
+
+@njit(cache=True, nogil=True)
+def _warp(coefficients, field, gain, offset, where, out, inside):  # type: ignore[no-untyped-def]
     rows, columns = coefficients.shape
     low, right, bottom = np.float32(0), np.float32(columns - 1), np.float32(rows - 1)
+    everywhere = where.size == 0
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
+            if not (everywhere or where[i, j]):
+                continue
             x, y = np.float32(j) + field[i, j, 0], np.float32(i) + field[i, j, 1]
             inside[i, j] = low <= x <= right and low <= y <= bottom
             x, y = min(max(x, low), right), min(max(y, low), bottom)
