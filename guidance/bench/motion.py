@@ -20,7 +20,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from guidance.motion import DenseFlow, single_threaded
+from guidance.motion import PROMPT, DenseFlow, single_threaded
 from guidance.motion.volume import StackFlow, VolumeFlow
 
 Array = NDArray[np.float64]
@@ -28,6 +28,7 @@ Estimator = Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[Any]]
 LIMIT_MS = 10.0
 SERIES = "2020-11-10_KS81_Nav_Pur_1.mha"
 SLOW = ("SimpleITK B-spline",)
+GATE = "ours, as the gate has it"
 # name: (largest displacement px, noise share, slides, limit px or None)
 CASES: dict[str, tuple[float, float, bool, float | None]] = {
     "2 px clean": (2, 0.0, False, 0.10),
@@ -191,13 +192,15 @@ def _whole(series: NDArray[Any], repeats: int) -> list[dict[str, Any]]:
 
 def _case(case: str, series: NDArray[Any], repeats: int) -> list[dict[str, Any]]:
     peak_px, noise, slides, limit = CASES[case]
-    errors: dict[str, list[float]] = {name: [] for name in ("ours", *PEERS)}
+    peers = (GATE, *PEERS)
+    errors: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
     taken: dict[str, list[float]] = {name: [] for name in errors}
     for seed in range(repeats):
         frame = series[(20 + 60 * seed) % len(series)]
         truth = warp_field(frame.shape, peak_px, slides, seed)
         reference, current, body = known_pair(frame, truth, noise, seed)
-        for name, estimate in {"ours": _ours(DenseFlow(reference)), **PEERS}.items():
+        ours = {"ours": _ours(DenseFlow(reference)), GATE: _ours(DenseFlow(reference, PROMPT))}
+        for name, estimate in {**ours, **PEERS}.items():
             if name in SLOW and seed >= min(2, repeats // 2):
                 continue
             if seed == 0 and name not in SLOW:
@@ -221,5 +224,5 @@ def _case(case: str, series: NDArray[Any], repeats: int) -> list[dict[str, Any]]
             "ours_px": ours_px,
             "peer_px": statistics.mean(errors[peer]),
         }
-        for peer in PEERS
+        for peer in peers
     ]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.messages import Image, Matrix
-from guidance.motion import DenseFlow, Flow, PositionPredictor, PredictionState
+from guidance.motion import PROMPT, DenseFlow, Flow, PositionPredictor, PredictionState
 from guidance.motion.compensation import points_to_current
 from guidance.motion.disturbance import Disturbance, MotionWatch
 from guidance.motion.gating import Target, sight
@@ -64,7 +64,7 @@ class MotionWork:
         told: Facts = {**UNSEEN, "state": "acquiring_reference", "reference_frames": len(self._waiting)}
         if len(self._waiting) >= wanted:
             chosen = most_frequented(self._waiting)
-            self._flow = DenseFlow(self._waiting[chosen])
+            self._flow = DenseFlow(self._waiting[chosen], PROMPT)
             self._breath = _breath(self._waiting)
             self._waiting = []
             told["reference_frame"] = chosen
@@ -150,7 +150,7 @@ def warm_motion(settings: RoomSettings, plan: Plan | None) -> None:
         return
     y, x = np.mgrid[:64, :64]
     still = (100 + 50 * np.sin(x / 3.0) * np.sin(y / 4.0)).astype(np.float32)
-    flow = DenseFlow(still)
+    flow = DenseFlow(still, PROMPT)
     for shift in (0, 1, 3):
         field = flow.estimate(np.roll(still, shift, axis=0)).displacement_px
     points_to_current(np.zeros((3, 2)), field)

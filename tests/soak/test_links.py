@@ -46,6 +46,9 @@ async def test_the_link_stays_flat_under_full_load() -> None:
     half = len(memory) // 2
     report: dict[str, Any] = {
         "memory_mib": (round(min(memory), 1), round(max(memory), 1)),
+        "memory_by_tenths_mib": [
+            round(max(memory[len(memory) * k // 10 : len(memory) * (k + 1) // 10]), 1) for k in range(10)
+        ],
         "descriptors": (min(descriptors), max(descriptors)),
         "tasks": (min(tasks), max(tasks)),
         "visits": watch.visits,
