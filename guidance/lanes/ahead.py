@@ -31,6 +31,8 @@ HOT_RESERVE_C = 3.0  # below the hottest temperature allowed
 HOLD_SPAN_C = 0.9  # above the temperature that is held, the ceiling
 TRIM_PER_S = 0.02  # how fast a lasting difference of the median is taken back
 TRIM_MAX_C = 1.0
+SPREAD_C = 0.8  # while it is warmed, the coldest tenth of the target may be so much below what is asked of all of it
+CREEP_C_PER_S = 0.005  # ... which rises so fast in any case: what cools too well must not keep the rest from its heat
 ABSORBS = {"bone": 8.0}  # against soft tissue; tissues that are not named absorb alike
 COOLS_PER_S = {"bone": 0.01}  # to the tissue around it
 LONGEST_STEP_S = 5.0
@@ -62,7 +64,7 @@ class PlanAhead:
         ]
         self._response = np.stack([answer.ravel()[self._near] for answer in answers], axis=1).astype(np.float64)
         self.controller = PredictiveController(len(foci), PredictiveSettings(most_w))
-        self._trim_c = 0.0
+        self._trim_c, self._asked_c = 0.0, t0_c
         self._planned_s = self._cooled_s = -np.inf
         self._done = False
         self._cooling = np.zeros(shape, np.float32)
@@ -109,14 +111,21 @@ class PlanAhead:
         return aim, bool(missing <= (1.0 - row.done_share) * np.count_nonzero(self._treated))
 
     def _hold_aim(self, temperature: Map, step_s: float) -> Aim:
+        """All of the target at one temperature, which rises no faster than the coldest tenth can follow.
+
+        Otherwise the middle enters its window minutes before the rim has come near it.
+        """
         row, near = self._row, self._near
-        lacking = row.target_c - float(np.median(temperature[self._target]))
-        if abs(lacking) < 1.0:
+        inside = temperature[self._target]
+        coldest, median = (float(value) for value in np.percentile(inside, (10.0, 50.0)))
+        risen = max(coldest + SPREAD_C, self._asked_c + CREEP_C_PER_S * step_s)
+        self._asked_c = min(row.target_c, max(self._asked_c, risen))
+        lacking = row.target_c - median
+        if abs(lacking) < 1.0 and self._asked_c >= row.target_c:
             self._trim_c = min(max(self._trim_c + TRIM_PER_S * step_s * lacking, -TRIM_MAX_C), TRIM_MAX_C)
-        ceiling = np.full(np.count_nonzero(near), row.target_c + HOLD_SPAN_C)
-        return Aim(
-            np.full(ceiling.size, row.target_c + self._trim_c), self._target.ravel()[near].astype(np.float64), ceiling
-        )
+        ceiling = np.full(np.count_nonzero(near), self._asked_c + HOLD_SPAN_C)
+        want_c = self._asked_c + self._trim_c + float(inside.mean()) - median  # squares pull the mean: this the median
+        return Aim(np.full(ceiling.size, want_c), self._target.ravel()[near].astype(np.float64), ceiling)
 
 
 class NearField:
