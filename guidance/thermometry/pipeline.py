@@ -15,6 +15,7 @@ from guidance.thermometry.elsewhere import resampler
 from guidance.thermometry.faults import Fault, SeenPixels, result_fault, sequence_fault
 from guidance.thermometry.frame import STATES, DoseState, SharedError, ThermometryFrame
 from guidance.thermometry.kernel import fused_pass
+from guidance.thermometry.likeness import Likeness
 from guidance.thermometry.noise import measure_noise
 from guidance.thermometry.plain import MISSED_MASK, PassInputs, PassOutputs, drift_plane
 from guidance.thermometry.settings import ThermometrySettings
@@ -67,6 +68,7 @@ class ThermometryPipeline:
         self._sample: DriftSample | None = None
         self._trust: TrackTrust | None = None
         self._place: NDArray[np.float64] | None = None
+        self._likeness: Likeness | None = None
         self._pixels = SeenPixels()
         self._seen_s = -math.inf
         self._tracks: tuple[Map, Map] | None = None  # temperatures of the last two frames, gaps filled
@@ -120,6 +122,8 @@ class ThermometryPipeline:
         """Add one frame that is known to be unheated to the baselines."""
         for baseline, image in zip(self._baselines, self._one_coil(self._as_echoes(frame)), strict=True):
             baseline.learn(image)
+        if self._likeness is not None:
+            self._likeness.learn(self._one_coil(self._as_echoes(frame))[0])
 
     def _carry(self, place: NDArray[np.float64]) -> None:
         """The slices lie elsewhere: dose, tracks and residual heat move to the voxels that now see their tissue.
@@ -210,6 +214,7 @@ class ThermometryPipeline:
         self._fit = self.tissue & ~self._heat
         fitted = np.flatnonzero(self._fit)
         self._heard = fitted[:: max(1, fitted.size // GAIN_VOXELS)]
+        self._likeness = Likeness([images[0] for images in combined], self._fit)
         region = self._fit if self.drift_region is None else self._fit & self.drift_region
         self._sample = DriftSample(region, self.settings.drift_order) if self.settings.drift_order >= 0 else None
         self._trust = TrackTrust(self.tissue, self.settings.t0_c, self.settings.fastest_c_per_s)
@@ -247,6 +252,8 @@ class ThermometryPipeline:
         self._hide_void(given, found)
         assert self._trust is not None, "the reference is not complete"
         fault = result_fault(self.settings, found, self._require_tissue())
+        if fault is None or STATES[fault[0]][0] is Quality.SUSPECT:
+            fault = self._elsewhere(images[0]) or fault
         if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
             return self._nothing(time_s, fault)
         trusted = self._trust.judge(given, found)
@@ -277,6 +284,13 @@ class ThermometryPipeline:
             untracked_share=trusted.lost / max(int(np.count_nonzero(tissue)), 1),
             warnings=self._warnings(found, last_c),
         )
+
+    def _elsewhere(self, image: Complex) -> Fault:
+        """Whether the tissue lies where no reference frame showed it: its baseline would be another tissue's."""
+        likeness = self._likeness
+        if self.settings.void_share > 0.0 or likeness is None or not likeness.unlike(image):
+            return None
+        return "unlike_reference", f"{likeness.distance(image):.3f}, limit {likeness.limit:.3f}"
 
     def _hide_void(self, given: PassInputs, found: PassOutputs) -> None:
         """Ice answers with noise, whose phase would read as any temperature."""
