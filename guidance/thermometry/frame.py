@@ -24,7 +24,7 @@ STATES: dict[str, tuple[Quality, str]] = {
     "not_finite": (Quality.INVALID, "pixels are not finite"),
     "no_signal": (Quality.INVALID, "no signal"),
     "missing_slice": (Quality.INVALID, "a slice has lost its signal"),
-    "unlike_reference": (Quality.INVALID, "tissue lies elsewhere than in every reference frame: take a new reference"),
+    "picture_jumped": (Quality.INVALID, "tissue lies elsewhere than in any frame before: take a new reference"),
     "few_valid_voxels": (Quality.SUSPECT, "too few voxels have a temperature"),
     "cooling": (Quality.SUSPECT, "tissue cools where nothing cools: check phase_sign and the reference"),
 }

@@ -1,8 +1,9 @@
-"""Whether a picture looks like any of the reference frames: a patient who moved has no baseline.
+"""Whether the picture jumped: a patient who moved has no baseline any more.
 
 Brightness only, since phase is what heat changes: sums over blocks of tissue outside of the heat, which carry little
 noise, compared as directions, so that the receiver's gain does not count. How far apart reference frames lie from
-each other says what breathing does; a frame much further from all of them shows tissue elsewhere than they did.
+each other says what breathing does; a frame much further from all of them, and from the frames that followed, shows
+tissue elsewhere. A breath deeper than the references saw is reached through frames that lie close together.
 """
 
 from collections.abc import Sequence
@@ -17,26 +18,33 @@ BLOCKS_MAX = 2000  # spread evenly over the tissue
 BLOCKS_MIN = 32  # fewer do not show where the tissue lies
 FRAMES_MIN = 6  # fewer do not show how far breathing goes
 LEAST = 0.004  # sin^2 of the angle between two pictures: below it nothing has moved that matters
-TIMES = 4.0  # what the references differ by: a deeper breath is no other place
+TIMES = 4.0  # what the references differ by
+RECENT = 64  # frames that followed
 
 
 class Likeness:
-    """The brightness of the reference frames [slice, row, column] in the tissue `fit`."""
+    """The brightness of the reference frames [slice, row, column] in the tissue `fit`, and of the last good ones."""
 
     def __init__(self, frames: Sequence[Complex], fit: NDArray[np.bool_]) -> None:
         self._index, self._inside = _blocks(fit)
         self._looks = np.stack([self._look(frame) for frame in frames])
+        self._recent = np.zeros((RECENT, len(self._index)))
+        self._number = 0
         self.limit = self._limit()
 
     def distance(self, image: Complex) -> float:
-        """sin^2 of the angle to the nearest reference frame; 0 where there is too little to tell by."""
+        """sin^2 of the angle to the nearest frame; 0 where there is too little to tell by.
+
+        A frame within the limit is remembered.
+        """
         if not self._judges:
             return 0.0
-        return float(1.0 - np.square(self._looks @ self._look(image)).max())
-
-    def unlike(self, image: Complex) -> bool:
-        """Whether `image` lies much further from every reference frame than these from each other."""
-        return self.distance(image) > self.limit
+        look = self._look(image)
+        found = float(1.0 - max(np.square(looks @ look).max() for looks in (self._looks, self._recent)))
+        if found <= self.limit:
+            self._recent[self._number % RECENT] = look
+            self._number += 1
+        return found
 
     def learn(self, image: Complex) -> None:
         """One more reference frame."""

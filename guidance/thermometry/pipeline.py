@@ -253,7 +253,7 @@ class ThermometryPipeline:
         assert self._trust is not None, "the reference is not complete"
         fault = result_fault(self.settings, found, self._require_tissue())
         if fault is None or STATES[fault[0]][0] is Quality.SUSPECT:
-            fault = self._elsewhere(images[0]) or fault
+            fault = self._jump(images[0]) or fault
         if fault is not None and STATES[fault[0]][0] is not Quality.SUSPECT:
             return self._nothing(time_s, fault)
         trusted = self._trust.judge(given, found)
@@ -285,12 +285,12 @@ class ThermometryPipeline:
             warnings=self._warnings(found, last_c),
         )
 
-    def _elsewhere(self, image: Complex) -> Fault:
-        """Whether the tissue lies where no reference frame showed it: its baseline would be another tissue's."""
-        likeness = self._likeness
-        if self.settings.void_share > 0.0 or likeness is None or not likeness.unlike(image):
+    def _jump(self, image: Complex) -> Fault:
+        """Whether the tissue lies where no frame before showed it: its baseline would be another tissue's."""
+        if self.settings.void_share > 0.0 or self._likeness is None:
             return None
-        return "unlike_reference", f"{likeness.distance(image):.3f}, limit {likeness.limit:.3f}"
+        distance, limit = self._likeness.distance(image), self._likeness.limit
+        return ("picture_jumped", f"{distance:.3f}, limit {limit:.3f}") if distance > limit else None
 
     def _hide_void(self, given: PassInputs, found: PassOutputs) -> None:
         """Ice answers with noise, whose phase would read as any temperature."""

@@ -41,7 +41,7 @@ def test_a_jump_of_the_picture_has_a_name_and_no_temperature(
     assert {frame.state for frame in frames[12:]} == {"ok"}
     dose = frames[-1].dose_cem43_min
     frame = pipeline.update(moved(phantom, 20, jump), 20.0)
-    assert frame.state == "unlike_reference"
+    assert frame.state == "picture_jumped"
     assert "new reference" in frame.reason
     assert not frame.valid.any()
     assert (frame.dose_cem43_min == dose).all()
@@ -58,14 +58,14 @@ def test_heat_noise_gain_and_the_breath_are_no_jump(make_phantom: Any) -> None:
         assert pipeline.update(image.astype(np.complex64), float(number)).state == "ok", number
     assert pipeline.update(1.4 * moved(phantom, 40, change_c=28.0), 40.0).state == "ok", "another receiver gain"
     phantom.noise *= 3.0
-    assert pipeline.update(moved(phantom, 41, change_c=28.0), 41.0).state != "unlike_reference"
+    assert pipeline.update(moved(phantom, 41, change_c=28.0), 41.0).state != "picture_jumped"
 
 
 def test_a_new_reference_is_the_way_out(make_phantom: Any) -> None:
     phantom = make_phantom(seed=7)
     pipeline = breathing_pipeline(phantom)
     states = [pipeline.update(moved(phantom, n, (0, 5 * (n >= 20))), float(n)).state for n in range(24)]
-    assert states[20:] == ["unlike_reference"] * 4
+    assert states[20:] == ["picture_jumped"] * 4
     pipeline.re_zero()
     states = [pipeline.update(moved(phantom, n, (0, 5)), float(n)).state for n in range(24, 40)]
     assert states[12:] == ["ok"] * 4
@@ -74,11 +74,26 @@ def test_a_new_reference_is_the_way_out(make_phantom: Any) -> None:
 def test_few_frames_or_little_tissue_are_not_judged(make_phantom: Any) -> None:
     phantom = make_phantom(seed=8)
     far = np.roll(phantom.frame(), 20, axis=2)
-    assert not Likeness([phantom.frame() for _ in range(5)], phantom.tissue).unlike(far)
-    assert Likeness([phantom.frame() for _ in range(6)], phantom.tissue).unlike(far)
+    assert Likeness([phantom.frame() for _ in range(5)], phantom.tissue).distance(far) == 0.0
+    assert Likeness([phantom.frame() for _ in range(6)], phantom.tissue).distance(far) > 0.1
     little = np.zeros_like(phantom.tissue)
     little[:, 16:24, 16:24] = True
-    assert not Likeness([phantom.frame() for _ in range(6)], little).unlike(far)
+    assert Likeness([phantom.frame() for _ in range(6)], little).distance(far) == 0.0
+
+
+def test_a_breath_deeper_than_the_references_is_reached_step_by_step(make_phantom: Any) -> None:
+    phantom = make_phantom(seed=10)
+    row = np.mgrid[: phantom.shape[1], : phantom.shape[2]][0]
+
+    def at(depth: float) -> Any:  # the edge of a darker organ, 2 rows wide
+        return (phantom.frame() * (1.0 - 0.4 / (1.0 + np.exp(row - 16.0 - depth)))).astype(np.complex64)
+
+    likeness = Likeness([at(0.1 * n) for n in range(8)], phantom.tissue)
+    assert likeness.distance(at(12.0)) > likeness.limit, "at once it is a jump"
+    for step in range(13):
+        assert likeness.distance(at(float(step))) < likeness.limit, step
+    assert likeness.distance(at(12.0)) < 0.5 * likeness.limit
+    assert likeness.distance(np.roll(at(12.0), 5, axis=2)) > likeness.limit
 
 
 def test_pixels_that_are_not_finite_are_dark_and_no_error(make_phantom: Any) -> None:
@@ -91,7 +106,7 @@ def test_pixels_that_are_not_finite_are_dark_and_no_error(make_phantom: Any) -> 
 
 
 def test_every_reason_tells_what_to_do() -> None:
-    quality, words = STATES["unlike_reference"]
+    quality, words = STATES["picture_jumped"]
     assert quality.value == "invalid"
     assert "reference" in words
 
@@ -105,4 +120,4 @@ def test_real_breathing_is_like_its_references_and_a_jump_is_not(data_dir: Path)
         for left_out, frame in enumerate(stack):
             likeness = Likeness(stack[:left_out] + stack[left_out + 1 :], (tissue & ~disc)[None])
             assert likeness.distance(frame) < 0.5 * likeness.limit
-            assert all(likeness.unlike(np.roll(frame, jump, axis=(1, 2))) for jump in JUMPS)
+            assert all(likeness.distance(np.roll(frame, jump, axis=(1, 2))) > likeness.limit for jump in JUMPS)
