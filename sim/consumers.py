@@ -28,6 +28,7 @@ class ActRow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     verb: str
     after_s: float = 1.0
     name: str = ""  # what it is about: a tool, a landmark
+    values: dict[str, float] = {}
 
 
 class Operator:
@@ -59,7 +60,8 @@ class Operator:
             return []
         self._due_ns = now_ns + self.AGAIN_NS
         self._asked += 1
-        act, values = self._acts[0], dict(self._shown)
+        act = self._acts[0]
+        values = self._shown | act.values
         return [
             Command(
                 name=self._device, device_time_ns=now_ns, command_id=self._asked, verb=act.verb, values=values,
