@@ -4,13 +4,14 @@ Loaders (settings, plan), and all of it without atheris, by mutation of the corp
 compiled code, where a guide sees nothing and drops every seed.
 
 A crash is kept in tests/fuzz/corpus/TARGET/ and is from then on part of the suite. So is what `--merge FOLDER`
-chooses: of the inputs that a guided run left in its `--found FOLDER`, the fewest that reach everything it reached.
+chooses: of the inputs that a guided run left in its `--found FOLDER`, few that reach everything it reached.
 """
 
 import argparse
 import hashlib
 import importlib.util
 import random
+import shlex
 import sys
 import tempfile
 import time
@@ -90,19 +91,29 @@ def guided(name: str, runs: int, seconds: float, found: Path | None, merge: Path
     import atheris
 
     with atheris.instrument_imports(include=["devices"]):
-        from targets import TARGETS, seeds
+        from targets import seeds
     start = found or Path(tempfile.mkdtemp(prefix=f"fuzz-{name}-"))
     start.mkdir(parents=True, exist_ok=True)
     for number, data in enumerate(seeds(name)):
         (start / f"seed-{number}").write_bytes(data)
     folder = Path(__file__).parent / "corpus" / name
     folder.mkdir(parents=True, exist_ok=True)
-    folders = ["-merge=1", str(folder), str(start), str(merge)] if merge else [str(start)]
+    folders = ["-merge=1", str(folder), str(merge)] if merge else [str(start)]
     words = [
-        sys.argv[0], *folders, f"-artifact_prefix={folder}/", f"-max_len={LARGEST}", f"-rss_limit_mb={PROCESS_MB}",
+        *folders, f"-artifact_prefix={folder}/", f"-max_len={LARGEST}", f"-rss_limit_mb={PROCESS_MB}",
              "-timeout=300", "-print_final_stats=1", f"-runs={runs or -1}"]  # fmt: skip
     words += [f"-max_total_time={round(seconds)}"] if seconds else []
-    atheris.Setup(words, lambda data: in_time(TARGETS[name], data))
+    fuzz(name, words)
+
+
+def fuzz(name: str, words: list[str]) -> None:
+    """libFuzzer with these words of its own; to merge it starts this program again, through a shell: never returns."""
+    import atheris
+
+    with atheris.instrument_imports(include=["devices"]):
+        from targets import TARGETS  # instrumented where it is imported first
+    again = f"{shlex.quote(sys.executable)} {shlex.quote(__file__)} {name} --inner"
+    atheris.Setup([again, *words], lambda data: in_time(TARGETS[name], data))
     atheris.Fuzz()
 
 
@@ -116,7 +127,10 @@ def main() -> None:
     parser.add_argument("--plain", action="store_true", help="without atheris")
     parser.add_argument("--found", type=Path, help="folder for inputs that reach new code")
     parser.add_argument("--merge", type=Path, help="folder of such inputs: add the needed ones to the corpus")
+    parser.add_argument("--inner", nargs=argparse.REMAINDER, help=argparse.SUPPRESS)  # libFuzzer calls itself
     given = parser.parse_args()
+    if given.inner is not None:
+        fuzz(given.target, given.inner)
     if given.target not in LOADERS and not given.plain and importlib.util.find_spec("atheris"):
         guided(given.target, given.runs, given.seconds, given.found, given.merge)
     began = time.monotonic()
