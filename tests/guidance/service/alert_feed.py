@@ -197,6 +197,7 @@ async def _campaign(broker: Any, reader: Reader, service: Service, count: int, p
     broker.start()
     await until(lambda: service.kept == count - 1, "all alarms on the disk", 240.0)
     await until(lambda: len(reader.numbers) == count, "all alarms at the reader", 60.0 + count / 200)
+    print(f"{count} alarms on the disk, {len(reader.numbers)} at the reader, {count - len(reader.numbers)} lost")
     assert reader.numbers == set(range(count))
     await service.end(signal.SIGTERM)
 
