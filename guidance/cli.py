@@ -171,9 +171,11 @@ def faults(
 ) -> int:
     """The seeded fault campaign: A virtual time, B sockets, C processes and disks; a table of hazards at the end.
 
+    S is no campaign of faults but measures how long STOP takes in a room in trouble.
+
     Parameters
     ----------
-    campaign: A, B or C.
+    campaign: A, B, C or S.
     seeds: how many cases.
     first: the seed of the first of them.
     seed: this one case only.
@@ -184,10 +186,13 @@ def faults(
     """
     from guidance.faults.nominal import run_nominal
     from guidance.faults.run import run_campaign, seeds_of
+    from guidance.faults.stop_run import run_stops
 
     if hours > 0:
         result = run_nominal(room, hours, seed or 1)
         out.print_json(json.dumps(result))
+    elif campaign.upper() == "S":
+        result = run_stops(seeds_of(seeds, seed, first), without, out)
     else:
         result = run_campaign(campaign.upper(), seeds_of(seeds, seed, first), without, out)
     if json_file is not None:

@@ -84,6 +84,7 @@ class Proxy:
         self.sound = asyncio.Event()
         self.sound.set()
         self.kind = ""
+        self.heard: Callable[[bytes], None] = lambda data: None  # sees what the service says, when it has come
         self.upstream_too = False  # what the service says is spoiled as well
         self.address = ""
         self._target = (host, port)
@@ -160,6 +161,8 @@ class Proxy:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, downstream: bool) -> None:
         with contextlib.suppress(OSError):  # one end went away: the other follows
             while data := await reader.read(CHUNK):
+                if not downstream:
+                    self.heard(data)
                 if self.kind and (downstream or self.upstream_too):
                     passed = await SPOILS[self.kind](self, data)
                     if passed is None:

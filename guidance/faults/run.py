@@ -10,11 +10,11 @@ from rich.table import Table as RichTable
 from guidance.errors import GuidanceError
 from guidance.faults.kinds import FAULTS
 from guidance.faults.process_run import run_process_cases
-from guidance.faults.score import Finding, Outcome, Table
+from guidance.faults.score import SHOWN, Finding, Outcome, Table
 from guidance.faults.socket_run import run_socket_cases
 from guidance.faults.virtual_run import Case, draw, run_cases
 
-SHOWN = 20  # failing seeds that are told one by one
+TOLD = 20  # failing seeds that are told one by one
 Named = tuple[int, str, Outcome]  # (seed, what it was, outcome)
 
 
@@ -65,13 +65,10 @@ def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -
         "without": without,
         "missed": table.missed,
         "false_stops": table.false_stops,
-        "shown_poses": table.shown,
-        "shown_as_live_wrongly": table.lied,
-        "shown_maps": table.maps,
-        "maps_as_live_wrongly": table.false_maps,
+        "shown": {**table.shown, "all": table.shown_in_all},
         "failing_seeds": sorted(failing),
         "rows": sorted(table.rows.values(), key=lambda row: str(row["id"])),
-        "ok": not (cut or table.missed or table.false_stops or table.lied or table.false_maps),
+        "ok": not (cut or table.missed or table.false_stops or table.shown_in_all["wrongly_live"]),
     }
 
 
@@ -84,7 +81,7 @@ def _take(table: Table, failing: list[int], which: str, without: str, row: Named
     wrong += [f"{outcome.false_maps} maps shown as live that were not"] if outcome.false_maps else []
     if wrong:
         failing.append(seed)
-    if wrong and len(failing) <= SHOWN:
+    if wrong and len(failing) <= TOLD:
         out.print(f"seed {seed} ({words}): {'; '.join(wrong)}", highlight=False)
         again = f"guidance faults {which} --seed {seed}" + (f" --without {without}" if without else "")
         out.print(f"  again: {again}", highlight=False)
@@ -100,16 +97,18 @@ def _false(outcome: Outcome) -> list[str]:
 
 
 def _show(table: Table, which: str, without: str, out: Console) -> None:
-    title = (
-        f"campaign {which}, {table.cases} cases, {table.shown} poses and {table.maps} maps shown, "
-        f"{table.lied} and {table.false_maps} wrongly as live" + (f", without {without}" if without else "")
-    )
-    shown = RichTable(title=title)
+    shown = RichTable(title=f"campaign {which}, {table.cases} cases" + (f", without {without}" if without else ""))
     for name in ("id", "injected", "missed", "false_stops", "worst_ms", "bound_ms"):
         shown.add_column(name, justify="left" if name == "id" else "right")
     for row in sorted(table.rows.values(), key=lambda row: str(row["id"])):
         shown.add_row(*(str(value) for value in row.values()))
     out.print(shown)
+    told = RichTable(title="what was shown")
+    for name in ("what", *SHOWN):
+        told.add_column(name, justify="left" if name == "what" else "right")
+    for what, counts in {**table.shown, "all": table.shown_in_all}.items():
+        told.add_row(what, *map(str, counts.values()))
+    out.print(told)
 
 
 def seeds_of(seeds: int, seed: int | None, first: int = 0) -> Iterable[int]:

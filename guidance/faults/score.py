@@ -18,6 +18,7 @@ from guidance.safety.rules.row import NEVER
 ORACLES: tuple[Oracle, ...] = (*oracle.ORACLES, *told_oracle.ORACLES, *tool_oracle.ORACLES)
 OFF = frozenset({"IDLE", "STOPPED", "HOLD", "READY"})  # phases without energy
 STILL_NS = 100 * MS  # between two ticks
+SHOWN = ("shown", "not_live", "wrongly_live")  # of poses, and of maps
 TOLD = frozenset({"active", "acknowledged", "latched"})
 
 
@@ -39,9 +40,11 @@ class Outcome(msgspec.Struct):
     findings: list[Finding]
     false_stops: list[str]  # reasons
     shown: int = 0  # poses that were shown
-    lied: int = 0  # of them as live though older than their limit and 50 ms, or repeated bit by bit for 250 ms
+    dead: int = 0  # of them older than their limit and 50 ms, or repeated bit by bit for 250 ms
+    lied: int = 0  # of these told as live
     maps: int = 0  # pictures and maps that were shown
-    false_maps: int = 0  # of them as live though older than their limit and 50 ms, or of a picture that never came
+    dead_maps: int = 0  # of them older than their limit and 50 ms, or of a picture that never came
+    false_maps: int = 0  # of these told as live
 
 
 def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int, without: str = "") -> Outcome:
@@ -54,15 +57,14 @@ def judge_trace(trace: Trace, limits: Limits, since_ns: int, until_ns: int, with
     expected = [row for row in expected if trace.phase_at(row.since_ns) in row.phases]
     expected = [_unseen_while_still(trace, row) for row in expected]
     due = [row for row in _first(expected) if since_ns <= row.since_ns and row.since_ns + row.bound_ms * MS <= until_ns]
-    shown, lied = _shown(trace, limits, since_ns)
-    pictures, false = _pictures(trace, since_ns)
     findings = [_check(trace, row, without) for row in due if not row.optional]
-    return Outcome(findings, _false_stops(trace, expected, since_ns), shown, lied, pictures, false)
+    shown = (*_shown(trace, limits, since_ns), *_pictures(trace, since_ns))
+    return Outcome(findings, _false_stops(trace, expected, since_ns), *shown)
 
 
-def _shown(trace: Trace, limits: Limits, since_ns: int) -> tuple[int, int]:
-    """How many poses were shown from `since_ns` on, and how many of them as live that were not."""
-    count = lied = 0
+def _shown(trace: Trace, limits: Limits, since_ns: int) -> tuple[int, int, int]:
+    """How many poses were shown from `since_ns` on, how many of them were not live, and how many of these told so."""
+    count = gone = lied = 0
     for stream, samples in trace.poses.items():
         lively = [row.at_ns for row in samples if row.usable]
         dead = list(_repeating(samples, limits["pose_repeats"]))
@@ -73,18 +75,19 @@ def _shown(trace: Trace, limits: Limits, since_ns: int) -> tuple[int, int]:
             count += 1
             newest = bisect_right(lively, at)
             old = not newest or at - lively[newest - 1] > last
-            lied += quality == "ok" and (old or any(begin < at < end for begin, end in dead))
-    return count, lied
+            if old or any(begin < at < end for begin, end in dead):
+                gone += 1
+                lied += quality == "ok"
+    return count, gone, lied
 
 
-def _pictures(trace: Trace, since_ns: int) -> tuple[int, int]:
-    """How many pictures and maps were shown from `since_ns` on, and how many of them as live that were not."""
+def _pictures(trace: Trace, since_ns: int) -> tuple[int, int, int]:
+    """The same of pictures and maps: shown, not live, told as live all the same."""
     rows = [row for row in trace.maps if row.at_ns >= since_ns]
-    live = [row for row in rows if row.quality == "ok"]
-    false = [
-        row for row in live if row.at_ns > trace.live_until_ns(row) or row.evidence_ns not in trace.arrived[row.stream]
+    dead = [
+        row for row in rows if row.at_ns > trace.live_until_ns(row) or row.evidence_ns not in trace.arrived[row.stream]
     ]
-    return len(rows), len(false)
+    return len(rows), len(dead), sum(row.quality == "ok" for row in dead)
 
 
 def _repeating(samples: list[Sample], limit: float) -> Iterator[tuple[int, int]]:
@@ -221,15 +224,18 @@ class Table:
     def __init__(self) -> None:
         self.rows: dict[str, dict[str, Any]] = {}
         self.missed_rules: dict[str, int] = {}
-        self.cases = self.shown = self.lied = self.maps = self.false_maps = 0
+        self.cases = 0
+        self.shown = {what: dict.fromkeys(SHOWN, 0) for what in ("poses", "maps")}
 
     def add(self, outcome: Outcome) -> None:
         """Count one case."""
         self.cases += 1
-        self.shown += outcome.shown
-        self.lied += outcome.lied
-        self.maps += outcome.maps
-        self.false_maps += outcome.false_maps
+        counts = {
+            "poses": (outcome.shown, outcome.dead, outcome.lied),
+            "maps": (outcome.maps, outcome.dead_maps, outcome.false_maps),
+        }
+        for what, seen in self.shown.items():
+            seen.update({name: seen[name] + more for name, more in zip(SHOWN, counts[what], strict=True)})
         for finding in outcome.findings:
             row = self._row(finding.rule)
             row["injected"] += 1
@@ -253,3 +259,8 @@ class Table:
     def false_stops(self) -> int:
         """Of all rows."""
         return sum(row["false_stops"] for row in self.rows.values())
+
+    @property
+    def shown_in_all(self) -> dict[str, int]:
+        """Poses and maps together."""
+        return {name: sum(row[name] for row in self.shown.values()) for name in SHOWN}

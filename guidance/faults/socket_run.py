@@ -6,7 +6,7 @@ the loop itself was kept from running is tried again, and judged as it is the la
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from itertools import pairwise
 from typing import Any, Self
 
@@ -41,7 +41,9 @@ STEPS = {  # a HOLD that latched outlives its phase: it is reset in IDLE too
 class SocketRoom:
     """A live session with a proxy on every device's link."""
 
-    def __init__(self, seed: int, without: str = "") -> None:
+    def __init__(self, seed: int, without: str = "", apart: Collection[str] = ()) -> None:
+        """`apart`: lanes that work in a process of their own."""
+        self._apart = apart
         self._without = without
         self._began_ns = 0
         self._settings, self._plan, self._limits = load_room(config_file("procedures", ROOM))
@@ -57,7 +59,8 @@ class SocketRoom:
             self.proxies[name] = Proxy(host, int(port))
         seen = {name: await proxy.start() for name, proxy in self.proxies.items()}
         settings = with_addresses(self._settings, {**seen, "bus": "127.0.0.1:0"})
-        self.session = Session(settings, self._plan, self._limits, rules=rules_without(self._without))
+        rules = rules_without(self._without)
+        self.session = Session(settings, self._plan, self._limits, rules=rules, apart=self._apart)
         await self.session.__aenter__()
         self._trace = Trace(settings)
         self.session.room.watchers.append(self._trace)

@@ -6,13 +6,14 @@ import pytest
 from devices.quality import Quality
 from guidance.faults.oracle import MS
 from guidance.faults.run import seeds_of
-from guidance.faults.score import judge_trace, rules_without
-from guidance.faults.trace import Sample, Trace
+from guidance.faults.score import Table, judge_trace, rules_without
+from guidance.faults.trace import Sample, Shown, Trace
 from guidance.load import config_file, load_room
 from guidance.safety.rules import RULES
 
 NOW = 1_000_000_000_000
 ROOM = load_room(config_file("procedures", "campaign"))
+LATEST_MS = next(row.limit_ms for row in ROOM[0].streams if row.name == "MR") + 50.0  # age of a map that is live
 LIMITS = {name: limit.value for name, limit in ROOM[2].items()}
 
 
@@ -37,15 +38,21 @@ def show(trace: Trace, at_ms: float, quality: Quality = Quality.OK) -> None:
     trace.shown.append((NOW + round(at_ms * MS), "Needle", quality))
 
 
-def score(trace: Trace) -> tuple[int, int]:
+def score(trace: Trace) -> tuple[int, int, int]:
+    """Poses that were shown, of them not live, of these told as live; and the table adds them up."""
     outcome = judge_trace(trace, LIMITS, NOW, trace.now_ns)
-    return outcome.shown, outcome.lied
+    table = Table()
+    table.add(outcome)
+    table.add(outcome)
+    assert table.shown["poses"] == table.shown_in_all
+    assert [count / 2 for count in table.shown_in_all.values()] == [outcome.shown, outcome.dead, outcome.lied]
+    return outcome.shown, outcome.dead, outcome.lied
 
 
 def test_poses_that_live_are_no_lies(trace: Trace) -> None:
-    assert score(trace) == (50, 0)
+    assert score(trace) == (50, 0, 0)
     show(trace, 490 + 149)
-    assert score(trace) == (51, 0)
+    assert score(trace) == (51, 0, 0)
 
 
 @pytest.mark.parametrize(("quality", "lies"), [(Quality.OK, 1), (Quality.MISSING, 0)])
@@ -53,16 +60,35 @@ def test_an_old_pose_that_is_shown_as_live_is_a_lie(trace: Trace, quality: Quali
     for n in range(10):
         send(trace, 500 + 10 * n, 50, usable=False)
     show(trace, 490 + 151, quality)
-    assert score(trace) == (51, lies)
+    assert score(trace) == (51, 1, lies)
 
 
 def test_a_pose_that_repeats_for_long_is_not_live(trace: Trace) -> None:
     for n in range(40):
         send(trace, 500 + 10 * n, 49)
     show(trace, 500 + 249)
-    assert score(trace) == (51, 0)
+    assert score(trace) == (51, 0, 0)
     show(trace, 500 + 251)
-    assert score(trace) == (52, 1)
+    assert score(trace) == (52, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "evidence_ms", "quality", "counts"),
+    [
+        (100.0, 40.0, Quality.OK, (1, 0, 0)),
+        (100.0, 41.0, Quality.OK, (1, 1, 1)),  # of a picture that never came
+        (40.0 + LATEST_MS - 1, 40.0, Quality.OK, (1, 0, 0)),
+        (40.0 + LATEST_MS + 1, 40.0, Quality.OK, (1, 1, 1)),
+        (40.0 + LATEST_MS + 1, 40.0, Quality.MISSING, (1, 1, 0)),
+    ],
+)
+def test_a_map_that_is_old_or_of_no_picture_is_not_live(
+    trace: Trace, at_ms: float, evidence_ms: float, quality: Quality, counts: tuple[int, int, int]
+) -> None:
+    trace.arrived["MR"].add(NOW + 40 * MS)
+    trace.maps.append(Shown(NOW + round(at_ms * MS), "map", "MR", NOW + round(evidence_ms * MS), quality))
+    outcome = judge_trace(trace, LIMITS, NOW, trace.now_ns)
+    assert (outcome.maps, outcome.dead_maps, outcome.false_maps) == counts
 
 
 def test_a_rule_that_is_switched_off_speaks_in_no_phase() -> None:
