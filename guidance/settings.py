@@ -115,6 +115,7 @@ class Thermometry(_Strict):
 
     stream: Identifier
     echo_time_s: float = Field(gt=0, lt=0.2)
+    more_echo_times_s: tuple[float, ...] = ()  # further echoes of one message, their slices after those of the first
     field_t: float = Field(gt=0, lt=15)
     alpha_ppm: float = Field(default=-0.01, lt=0, gt=-0.05)
     phase_sign: Literal[1, -1] = 1
@@ -132,6 +133,12 @@ class Thermometry(_Strict):
     cools: bool = False  # cold is meant (ice, cooled tips): tissue below T0 is no sign of a wrong phase
     follow_frames: int = Field(default=0, ge=0, le=200)  # above 0: maps follow the tissue; frames to choose a reference
     options: dict[str, str | int | float | bool] = {}
+
+    @model_validator(mode="after")
+    def _one_is_followed(self) -> "Thermometry":
+        if self.follow_frames and self.more_echo_times_s:
+            raise ValueError("follow_frames brings one echo to the reference position: no more_echo_times_s with it")
+        return self
 
 
 class Guard(_Strict):

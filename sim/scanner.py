@@ -42,7 +42,8 @@ class Scanner:
 
     `component` is complex | magnitude. `pauses_s`: no frames; `repeats`: numbers of frames that are
     sent again instead of a new one; `late`: numbers of frames that are sent after their successor.
-    `triggered`: each waits for the next exhale.
+    `triggered`: each waits for the next exhale. `more_echo_times_s`: further echoes of every frame, their slices after
+    those of the first; `lost_echoes` are numbers of frames without the last of them.
     """
 
     heavy = True  # its frames are made beside the loop
@@ -70,6 +71,8 @@ class Scanner:
         late: Sequence[int] = (),
         start_s: float = 0.2,
         triggered: bool = False,
+        more_echo_times_s: Sequence[float] = (),
+        lost_echoes: Sequence[int] = (),
         frame: str = "RAS",
     ) -> None:
         if component not in ("complex", "magnitude"):
@@ -83,10 +86,9 @@ class Scanner:
             pixel_mm,
             slice_mm,
         )
-        self.signal = MrSignal(
-            world, msgspec.convert(sequence or {}, SequenceSettings), self.geometry, (slices, rows, columns)
-        )
+        self._more_s, self._lost = tuple(more_echo_times_s), frozenset(lost_echoes)
         self._world = world
+        self._see(msgspec.convert(sequence or {}, SequenceSettings), (slices, rows, columns))
         self._rng = rng
         self._device = device
         self._plane, self._pixel_mm, self._slice_mm = plane, pixel_mm, slice_mm
@@ -141,13 +143,21 @@ class Scanner:
         if done:
             shape = self.signal.shape
             self.geometry = stack_geometry(self._plane, np.array(wanted), shape, self._pixel_mm, self._slice_mm)
-            self.signal = MrSignal(self._world, self.signal.sequence, self.geometry, shape)
+            self._see(self.signal.sequence, shape)
         self._answers.append(
             Acknowledgement(
                 name=self._device, device_time_ns=now_ns, command_id=message.command_id, verb=message.verb, done=done,
                 text="slices set" if done else f"{message.verb} {message.values} is not possible",
             )
         )  # fmt: skip
+
+    def _see(self, sequence: SequenceSettings, shape: tuple[int, int, int]) -> None:
+        """What the slices show, echo by echo."""
+        self.signal = MrSignal(self._world, sequence, self.geometry, shape)
+        self._later = [
+            MrSignal(self._world, msgspec.structs.replace(sequence, echo_time_s=echo_s), self.geometry, shape)
+            for echo_s in self._more_s
+        ]
 
     def _acquired_ns(self) -> int:
         return self._at_ns
@@ -165,7 +175,8 @@ class Scanner:
 
     def _image(self) -> Image:
         acquired_ns = self._acquired_ns()
-        pixels = self.signal.frame(acquired_ns, self._rng)
+        later = self._later[: -1 if self._number in self._lost else None]
+        pixels = np.concatenate([echo.frame(acquired_ns, self._rng) for echo in (self.signal, *later)])
         shown = pixels if self._complex else np.minimum(np.abs(pixels) * 1000, 65535).astype(np.uint16)
         shown.flags.writeable = False
         sequence = self.signal.sequence
@@ -178,8 +189,14 @@ class Scanner:
             quality=Quality.OK,
             number=self._number,
             tags={
-                "EchoTime_s": f"{sequence.echo_time_s:g}",
+                **_echo_tags([echo.sequence.echo_time_s for echo in (self.signal, *later)]),
                 "ImagingFrequency_MHz": f"{GAMMA_BAR_HZ_PER_T * sequence.field_t / 1e6:.6f}",
                 "Component": "complex" if self._complex else "magnitude",
             },
         )
+
+
+def _echo_tags(times_s: list[float]) -> dict[str, str]:
+    if len(times_s) == 1:
+        return {"EchoTime_s": f"{times_s[0]:g}"}
+    return {"EchoTimes_s": " ".join(f"{echo_s:g}" for echo_s in times_s)}

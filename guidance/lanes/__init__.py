@@ -101,7 +101,8 @@ def warm_up(settings: RoomSettings, plan: Plan | None, lanes: Collection[str] = 
     noise = np.random.default_rng(1)
     volume: dict[str, Any] = {}
     for number in range(1, 2 * (row.reference_dynamics if row else 0) + 4):
-        pixels = 100.0 + noise.normal(size=(2, 32, 32, 2))
+        slices = 2 * (1 + len(row.more_echo_times_s) if row else 1)
+        pixels = 100.0 + noise.normal(size=(slices, 32, 32, 2))
         image = Image(
             name="warm-up", pixels=pixels.astype(np.float32).view(np.complex64)[..., 0], frame="RAS",
             frame_from_image_mm=np.eye(4), device_time_ns=number,

@@ -13,7 +13,7 @@ from guidance.plan.checks import UNSEEN_BY_PRF
 from guidance.settings import RoomSettings, Thermometry
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
 from guidance.thermometry.hot import joined_level_c
-from guidance.thermometry.inputs import sequence_tags
+from guidance.thermometry.inputs import sequence_tags, split_echoes
 from guidance.thermometry.unseen import RegionDose, Worst
 
 Facts = dict[str, float | int | str | bool | None]
@@ -25,6 +25,7 @@ def pipeline_settings(row: Thermometry) -> ThermometrySettings:
     """The lane's settings from the room's; without a measured T0 the map is relative to 37 degC."""
     return ThermometrySettings(
         echo_time_s=row.echo_time_s,
+        more_echo_times_s=row.more_echo_times_s,
         field_t=row.field_t,
         t0_c=37.0 if row.t0_c is None else row.t0_c,
         t0_sigma_c=row.t0_sigma_c,
@@ -69,18 +70,19 @@ class GuardWork:
         `energy_s` is the time for which energy may have flowed since the room began.
         """
         assert self._pipeline is not None, "a room without thermometry sends no such job"
-        pixels = image.pixels if image.pixels.ndim == 3 else image.pixels[np.newaxis]
         echo_s, field_t = sequence_tags(image.tags)
+        echoes = split_echoes(image.pixels, len(echo_s or self._pipeline.settings.echo_times_s))
+        pixels = echoes[0]
         self._cut_masks(image.frame_from_image_mm, pixels.shape)
         followed = self._follower.follow(pixels) if self._follower else None
         if followed is not None:
             if followed.verdict != "ok":
                 return self._not_followed(followed, image, time_s, energy_s)
-            pixels = followed.pixels
+            echoes = [pixels := followed.pixels]
         frame = self._pipeline.update(
-            pixels,
+            echoes,
             time_s,
-            echo_times_s=None if echo_s is None else (echo_s,),
+            echo_times_s=echo_s,
             field_t=field_t,
             place=image.frame_from_image_mm,
         )

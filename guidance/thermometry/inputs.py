@@ -71,25 +71,39 @@ def field_from_frequency(imaging_frequency_mhz: float) -> float:
     return field_t
 
 
-def sequence_tags(tags: dict[str, str]) -> tuple[float | None, float | None]:
-    """Echo time (s) and field (T) that an image carries in its tags, None for what it does not say.
+def sequence_tags(tags: dict[str, str]) -> tuple[tuple[float, ...] | None, float | None]:
+    """Echo times (s) and field (T) that an image carries in its tags, None for what it does not say.
 
-    Reads `EchoTime_s` and `ImagingFrequency_MHz`. Raises ValueError where a tag is there and no such number.
+    Reads `EchoTimes_s` (several, separated by blanks or commas) or `EchoTime_s`, and `ImagingFrequency_MHz`. Raises
+    ValueError where a tag is there and no such number.
     """
-    echo_s = _number(tags, "EchoTime_s")
-    frequency = _number(tags, "ImagingFrequency_MHz")
-    if echo_s is not None and not PLAUSIBLE_ECHO_TIME_S[0] <= echo_s <= PLAUSIBLE_ECHO_TIME_S[1]:
-        raise ValueError(f"tag EchoTime_s is {echo_s}: it must be in seconds")
-    return echo_s, None if frequency is None else field_from_frequency(frequency)
+    name = "EchoTimes_s" if "EchoTimes_s" in tags else "EchoTime_s"
+    told = tags.get(name, "").replace(",", " ").split()
+    echoes = tuple(_number(name, value) for value in told)
+    for echo_s in echoes:
+        if not PLAUSIBLE_ECHO_TIME_S[0] <= echo_s <= PLAUSIBLE_ECHO_TIME_S[1]:
+            raise ValueError(f"tag {name} is {tags[name]}: it must be in seconds")
+    frequency = tags.get("ImagingFrequency_MHz")
+    field_t = None if frequency is None else field_from_frequency(_number("ImagingFrequency_MHz", frequency))
+    return echoes or None, field_t
 
 
-def _number(tags: dict[str, str], name: str) -> float | None:
-    if name not in tags:
-        return None
+def split_echoes(pixels: NDArray[Any], count: int) -> list[NDArray[Any]]:
+    """The [slice, row, column] of each echo from [echo x slice, row, column]: the slices of one echo after the other.
+
+    A single slice may come as [row, column]. Raises ValueError where the slices do not share out.
+    """
+    stack = pixels if pixels.ndim == 3 else pixels[np.newaxis]
+    if len(stack) % count:
+        raise ValueError(f"{len(stack)} slices are not {count} echoes of as many slices each")
+    return np.split(stack, count)
+
+
+def _number(name: str, value: str) -> float:
     try:
-        return float(tags[name])
+        return float(value)
     except ValueError as fault:
-        raise ValueError(f"tag {name} is {tags[name]!r}, not a number") from fault
+        raise ValueError(f"tag {name} is {value!r}, not a number") from fault
 
 
 def _same_shape(first: str, a: NDArray[Any], second: str, b: NDArray[Any]) -> None:

@@ -90,11 +90,14 @@ class ThermometryPipeline:
 
         `place` (4, 4) is where the slices lie; a frame elsewhere than the reference has no temperature.
 
-        Raises ValueError for real pixels, a number of echoes that the settings do not have, or a
-        wrong number of axes; everything else that is wrong becomes the state of the answer.
+        Raises ValueError for real pixels, a number of echoes that the settings do not have where the scanner did not
+        tag them, or a wrong number of axes; everything else that is wrong becomes the state of the answer.
         """
-        images = self._as_echoes(frame)
         self.number += 1
+        told = len(echo_times_s or self.settings.echo_times_s)
+        if told != len(self.settings.echo_times_s) and (fault := sequence_fault(self.settings, echo_times_s, field_t)):
+            return self._nothing(time_s, fault)
+        images = self._as_echoes(frame)
         fault = self._place_fault(place) or self._arrival_fault(images, time_s, echo_times_s, field_t)
         if fault is not None:
             return self._nothing(time_s, fault)

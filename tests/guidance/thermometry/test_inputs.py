@@ -13,6 +13,7 @@ from guidance.thermometry.inputs import (
     from_magnitude_phase,
     from_real_imaginary,
     sequence_tags,
+    split_echoes,
 )
 
 ANGLE = np.linspace(-3.1, 3.1, 60).reshape(3, 4, 5)
@@ -55,12 +56,29 @@ def test_pairs_and_components() -> None:
 
 
 def test_tags() -> None:
-    assert sequence_tags({"EchoTime_s": "0.016"}) == (0.016, None)
+    assert sequence_tags({}) == (None, None)
+    assert sequence_tags({"EchoTime_s": "0.016"}) == ((0.016,), None)
+    for several in ("0.005 0.010 0.015", "0.005, 0.010,0.015"):
+        assert sequence_tags({"EchoTimes_s": several, "EchoTime_s": "0.005"})[0] == (0.005, 0.010, 0.015)
     assert sequence_tags({"ImagingFrequency_MHz": "123.259"})[1] == pytest.approx(2.895, abs=1e-3)
-    for tags in ({"EchoTime_s": "16"}, {"EchoTime_s": "fast"}, {"ImagingFrequency_MHz": "123259000"}):
+    for tags in (
+        {"EchoTime_s": "16"},
+        {"EchoTime_s": "fast"},
+        {"EchoTimes_s": "0.01 20"},
+        {"ImagingFrequency_MHz": "123259000"},
+    ):
         with pytest.raises(ValueError, match=r"seconds|number|Hz"):
             sequence_tags(tags)
     assert field_from_frequency(63.87) == pytest.approx(1.5, abs=1e-3)
+
+
+def test_echoes_are_shared_out_slice_after_slice() -> None:
+    pixels = np.arange(6 * 4 * 5).reshape(6, 4, 5)
+    first, second, third = split_echoes(pixels, 3)
+    assert (first == pixels[:2]).all() and (second == pixels[2:4]).all() and (third == pixels[4:]).all()
+    assert split_echoes(pixels[0], 1)[0].shape == (1, 4, 5)
+    with pytest.raises(ValueError, match="6 slices are not 4 echoes"):
+        split_echoes(pixels, 4)
 
 
 @pytest.mark.data
