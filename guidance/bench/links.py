@@ -109,7 +109,7 @@ async def serve(
     slow: int, full: int, stuck: int, seconds: float, sample: Callable[[OpenIGTLinkLink], None] | None = None
 ) -> Served:
     """Serve one crowd; stuck readers are kept, to see what they cost. `sample` is called once a second."""
-    async with listening(write_stall_s=3600.0) as (link, _):
+    async with listening(**({"write_stall_s": 3600.0} if stuck else {})) as (link, _):
         process = psutil.Process()
         before = process.memory_info().rss
         arguments = [str(link.address[1]), str(slow), str(full), str(stuck)]

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from guidance.plan.raster import onto_surface
 from guidance.plan.shapes import Shape, signed_distance_mm
 
 SAMPLES = 60  # grid steps along the target's longest side
 SIGMAS = 2.0
+SPREAD = 0.75  # grid steps from any point of a surface to the next one that was sampled
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +53,7 @@ def verify_coverage(
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 3)
     own, other = signed_distance_mm(target, grid), signed_distance_mm(treated, grid)
     surface = onto_surface(target, grid[np.abs(own) < step], step / 4)
-    margins = -signed_distance_mm(treated, surface)
+    margins = _depth_mm(treated, surface, grid[np.abs(other) < step], step, reach)
     weakest = int(margins.argmin())
     cell_ml = step**3 / 1000.0
     return Coverage(
@@ -62,3 +64,21 @@ def verify_coverage(
         float(((own <= 0) & (other > 0)).sum() * cell_ml),
         float(((own > reach) & (other <= 0)).sum() * cell_ml),
     )
+
+
+def _depth_mm(
+    treated: Shape, points: NDArray[np.float64], beside: NDArray[np.float64], step_mm: float, reach_mm: float
+) -> NDArray[np.float64]:
+    """Depth (N,) of points inside what was treated, negative outside; at most `reach_mm` is looked for.
+
+    Where zones overlap, each of them alone says too little: the way out of all of them is measured to their common
+    surface, sampled at the grid points `beside` it, and told shorter by what may lie between two samples.
+    """
+    least = -signed_distance_mm(treated, points)
+    edge = onto_surface(treated, onto_surface(treated, beside, step_mm / 4), step_mm / 4)
+    edge = edge[np.abs(signed_distance_mm(treated, edge)) < step_mm / 4]
+    if not len(edge):
+        return np.where(least > 0, np.maximum(least, reach_mm), least)
+    away, _ = cKDTree(edge).query(points)
+    sure = np.sqrt(np.maximum(away**2 - (SPREAD * step_mm) ** 2, 0.0))
+    return np.where(least > 0, np.maximum(least, np.minimum(sure, reach_mm)), least)

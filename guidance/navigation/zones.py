@@ -34,7 +34,7 @@ class Carried:
 
 
 class Union:
-    """Everything that lies in one of the shapes; the distance is exact outside, a lower bound inside."""
+    """Everything that lies in one of the shapes; exact outside, inside the depth in one of them alone."""
 
     def __init__(self, shapes: Sequence[Shape]) -> None:
         if not shapes:

@@ -18,6 +18,7 @@ from guidance.navigation import (
     needle_bend_mm,
     verify_coverage,
 )
+from guidance.navigation.zones import Union
 from guidance.plan import Plan, SignedDistance, Sphere, Structure, Target, Trajectory
 
 GOAL = np.array([50.0, 10.0, 0.0])
@@ -38,6 +39,15 @@ def test_minimal_margin_of_two_balls(radius: float, offset: float, margin: float
     assert found.complete() == (margin - 1 >= 5)
     if offset:
         assert found.weakest_mm == pytest.approx(GOAL - [8.0, 0, 0], abs=2.0)
+
+
+@pytest.mark.parametrize("samples", [24, 60])
+def test_the_margin_in_overlapping_zones_is_the_way_out_of_all_of_them(samples: int) -> None:
+    """Two balls of 10 mm, 12 mm apart: from their middle the nearest untreated point is on their seam, 8 mm away."""
+    zones = Union([Sphere(GOAL - [6.0, 0, 0], 10.0), Sphere(GOAL - [-6.0, 0, 0], 10.0)])
+    found = verify_coverage(Sphere(GOAL, 2.0), zones, 0.0, samples=samples)
+    assert 5.9 <= found.minimal_mm <= 6.0
+    assert abs(found.weakest_mm[0] - GOAL[0]) < 0.2
 
 
 def test_coverage_counts_volumes() -> None:
