@@ -1,4 +1,4 @@
-"""A hundred thousand alarms while the broker is killed twice and cut off for a minute, and the service is killed."""
+"""A hundred thousand alarms: the broker killed twice and cut off, the service killed, the reader gone for a while."""
 
 import os
 import signal

@@ -85,16 +85,20 @@ class Listener:
         self.heard: list[tuple[str, bytes, bool]] = []
         self.connects = 0
         self.asks = bool(options.pop("asks", False))  # does it ask for what it missed
-        self._topics = topics
-        self._client = paho.Client(paho.CallbackAPIVersion.VERSION2)
-        self._client.on_connect = self._on_connect
-        self._client.on_message = self._on_message
-        self._client.reconnect_delay_set(1, 1)
-        if "ca" in options:
-            self._client.tls_set(ca_certs=options["ca"])
-            self._client.username_pw_set(options["username"], options["password"])
-        self._client.connect(host, port, keepalive=5)
-        self._client.loop_start()
+        self._topics, self._options, self._address = topics, options, (host, port)
+        self.come_back()
+
+    def come_back(self) -> None:
+        """Hear what is said from now on."""
+        self._client = client = paho.Client(paho.CallbackAPIVersion.VERSION2)
+        client.on_connect = self._on_connect
+        client.on_message = self._on_message
+        client.reconnect_delay_set(1, 1)
+        if "ca" in self._options:
+            client.tls_set(ca_certs=self._options["ca"])
+            client.username_pw_set(self._options["username"], self._options["password"])
+        client.connect(*self._address, keepalive=5)
+        client.loop_start()
 
     def _on_connect(self, client: paho.Client, *_: object) -> None:
         client.subscribe([(topic, 1) for topic in self._topics])
@@ -120,9 +124,12 @@ class Listener:
     def state(self) -> str:
         return ([note["state"] for note in self.notes("/state")] or [""])[-1]
 
-    def close(self) -> None:
+    def leave(self) -> None:
+        """Hear nothing any more: the broker forgets a subscriber that has gone."""
         self._client.disconnect()
         self._client.loop_stop()
+
+    close = leave
 
 
 @pytest.fixture

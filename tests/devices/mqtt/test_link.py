@@ -200,6 +200,7 @@ async def test_alarms_of_an_earlier_run_do_not_stand_for_ever(broker, listen, st
     second = await start_link(port=broker.port)
     second.link.send(alert(1, name="still there"))
     await wait_until(lambda: second.link.counters["cleared"] == 1, "the old one cleared")
+    await wait_until(lambda: second.link.counters["sent"] == 1, "confirmed: the broker has it")
     late = listen(broker.port, "guidance/or-1/alerts/+")
     await wait_until(lambda: late.heard, "what is retained")
     await asyncio.sleep(0.1)

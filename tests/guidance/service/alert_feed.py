@@ -127,7 +127,7 @@ class Reader:
 
     def __init__(self, listener: Any) -> None:
         self.numbers: set[int] = set()
-        self._listener = listener
+        self.listener = listener
         self._read = 0
         self._after = 0
         self._sequences: set[int] = set()
@@ -135,7 +135,7 @@ class Reader:
 
     def look(self) -> None:
         """Take in what has come since the last look."""
-        new = self._listener.heard[self._read :]
+        new = self.listener.heard[self._read :]
         self._read += len(new)
         for topic, payload, _ in new:
             if "/log/" not in topic:
@@ -158,12 +158,12 @@ class Reader:
                 self._after += 1
             still = still + 1 if self._after == before < max(self._sequences, default=0) else 0
             if still >= STILL:
-                self._listener.ask("guidance/or-1/ask", self._log, self._after)
+                self.listener.ask("guidance/or-1/ask", self._log, self._after)
                 still = 0
 
 
 async def campaign(broker: Any, listener: Any, service: Service, count: int, partition_s: float, until: Any) -> None:
-    """Kill the broker, freeze it, kill the service, stop the service; in the end nothing may be missing."""
+    """Kill the broker, freeze it, kill the service, lose the reader, stop the service; nothing may be missing."""
     reader = Reader(listener)
     staying = asyncio.create_task(reader.stay())
     try:
@@ -190,6 +190,12 @@ async def _campaign(broker: Any, reader: Reader, service: Service, count: int, p
     await at(0.5)
     await service.end(signal.SIGKILL)
     service.start()
+    await at(0.55)
+    reader.listener.leave()
+    await at(0.65)
+    missed = service.kept + 1 - len(reader.numbers)
+    assert missed >= 0.05 * count, "a reader that is away misses what is said"
+    reader.listener.come_back()
     await at(0.7)
     broker.kill()
     await service.end(signal.SIGTERM)
@@ -197,7 +203,8 @@ async def _campaign(broker: Any, reader: Reader, service: Service, count: int, p
     broker.start()
     await until(lambda: service.kept == count - 1, "all alarms on the disk", 240.0)
     await until(lambda: len(reader.numbers) == count, "all alarms at the reader", 60.0 + count / 200)
-    print(f"{count} alarms on the disk, {len(reader.numbers)} at the reader, {count - len(reader.numbers)} lost")
+    lost = count - len(reader.numbers)
+    print(f"{count} alarms on the disk, {lost} lost at the reader; {missed} were said while it was away")
     assert reader.numbers == set(range(count))
     await service.end(signal.SIGTERM)
 
