@@ -157,5 +157,26 @@ def test_frames_that_repeat_or_lie_elsewhere_are_named(scan: Scan) -> None:
     assert "max_c" not in facts
 
 
+ELSEWHERE: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "5 rows down": lambda pixels: np.roll(pixels, 5, axis=1),
+    "5 columns left": lambda pixels: np.roll(pixels, -5, axis=2),
+    "shuffled": lambda pixels: np.random.default_rng(1).permuted(pixels.ravel()).reshape(pixels.shape),
+}
+
+
+@pytest.mark.parametrize("how", ELSEWHERE)
+def test_a_picture_that_jumped_is_named_and_gives_no_number(plain_room: Any, make_bench: Any, how: str) -> None:
+    row = plain_room["thermometry"] | {"baseline": "hybrid", "reference_dynamics": 8}
+    scan = Scan(make_bench(plain_room | {"thermometry": row}))
+    states = [scan.send(scan.pixels())["state"] for _ in range(12)]
+    assert states == ["acquiring_reference"] * 8 + ["ok"] * 4
+    facts = scan.send(ELSEWHERE[how](scan.pixels()))
+    assert facts["state"] == "picture_jumped"
+    assert "new reference" in facts["reason"]
+    assert "max_c" not in facts
+    assert not scan.bench.core.scene.volume["valid"].any()
+    assert scan.send(scan.pixels())["state"] == "ok"
+
+
 def test_every_bad_state_is_a_quality_that_is_not_shown_as_live() -> None:
     assert {name for name, (quality, _) in STATES.items() if quality.value == "ok"} == {"ok"}
