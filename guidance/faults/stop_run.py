@@ -7,13 +7,11 @@ that both ways through the kernel are in it.
 """
 
 import asyncio
-import contextlib
-import multiprocessing
 import os
 import socket
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +25,10 @@ from rich.table import Table
 from devices.messages import AnyMessage, Image, Reading, Status
 from devices.openigtlink import OpenIGTLinkLink, encode, to_wire
 from guidance.events import AnyEvent, Arrival
-from guidance.faults.socket_run import SocketRoom
+from guidance.faults.socket_run import READY_S, TRIES, SocketRoom
 from guidance.faults.table import Stage
+from guidance.faults.trouble import busy, slow_disk
+from guidance.safety.phases import Phase
 from guidance.safety.rules import Reaction
 from guidance.service.session import APART
 from guidance.settings import parse_settings
@@ -108,11 +108,9 @@ class BusyRoom(SocketRoom):
         """One STOP: (kind of evidence, ms or None, what went wrong or "")."""
         kind = list(KINDS)[seed % len(KINDS)]
         link, rule = KINDS[kind]
-        if not await self.treat():
-            return kind, None, f"not ready: {'; '.join(self.session.core.last_verdict.reasons)}"
-        await self._message_of(link)
         wait_s = float(np.random.default_rng([seed, 19]).uniform(*WAIT_S))
-        await asyncio.sleep(wait_s)
+        if not await self._treats(link, wait_s):
+            return kind, None, f"not treating: {'; '.join(self.session.core.last_verdict.reasons)}"
         data = _packed(self._evidence(self._newest[link], round(wait_s * 1e9)))
         self._stopped = asyncio.get_running_loop().create_future()
         began_ns = time.perf_counter_ns()
@@ -127,6 +125,17 @@ class BusyRoom(SocketRoom):
             await self.proxies[link].pass_on(_packed(_report(self._newest[link], round(WAIT_S[1] * 1e9), WELL)))
         return kind, late_ms, "" if rule in causes else f"STOP by {sorted(causes)}"
 
+    async def _treats(self, link: str, wait_s: float) -> bool:
+        """Return while energy flows, so long after a message of this link; False where that does not come about."""
+        for _ in range(TRIES):
+            if not await self.treat():
+                return False
+            await self._message_of(link)
+            await asyncio.sleep(wait_s)
+            if self.session.core.treatment.phase is Phase.TREATING:
+                return True
+        return False
+
     def _causes(self) -> set[str]:
         """Rules whose condition asks for STOP now."""
         return {alarm.rule.id for alarm in self.session.core.judge.present(Reaction.STOP)}
@@ -134,7 +143,7 @@ class BusyRoom(SocketRoom):
     async def _message_of(self, link: str) -> None:
         """Return with the next reading or picture of this link."""
         self._arrived[link].clear()
-        await asyncio.wait_for(self._arrived[link].wait(), NEVER_S)
+        await asyncio.wait_for(self._arrived[link].wait(), READY_S)
 
     def _evidence(self, message: AnyMessage, later_ns: int) -> AnyMessage:
         """A later message of the same device that must stop the room."""
@@ -156,43 +165,6 @@ def _report(message: AnyMessage, later_ns: int, code: int) -> Status:
 
 def _packed(message: AnyMessage) -> bytes:
     return b"".join(bytes(part) for wire in to_wire(message, 2) for part in encode(wire, 2))
-
-
-def _burn() -> None:
-    while True:
-        sum(range(10_000))
-
-
-@contextlib.contextmanager
-def busy(cores: int) -> Iterator[None]:
-    """Processes that keep so many cores busy."""
-    burners = [multiprocessing.get_context("spawn").Process(target=_burn, daemon=True) for _ in range(cores)]
-    for burner in burners:
-        burner.start()
-    try:
-        yield
-    finally:
-        for burner in burners:
-            burner.terminate()
-            burner.join()
-
-
-@contextlib.contextmanager
-def slow_disk(seconds: float) -> Iterator[list[float]]:
-    """Every sync of this process takes so much longer; how long each took."""
-    sync, took = os.fdatasync, []
-
-    def late(fd: Any) -> None:
-        began = time.monotonic()
-        time.sleep(seconds)
-        sync(fd)
-        took.append(time.monotonic() - began)
-
-    os.fdatasync = late
-    try:
-        yield took
-    finally:
-        os.fdatasync = sync
 
 
 async def _measure(
@@ -242,7 +214,8 @@ def run_stops(
 
 
 def _row(kind: str, times: list[float]) -> dict[str, Any]:
-    p50, p99, most = np.percentile(times, [50.0, 99.0, 100.0]).tolist() if times else (np.inf, np.inf, np.inf)
-    row: dict[str, Any] = {"evidence": kind, "count": len(times), "p50_ms": round(p50, 2)}
-    row |= {"p99_ms": round(p99, 2), "p99_limit_ms": P99_MS, "max_ms": round(most, 2), "max_limit_ms": MAX_MS}
-    return row | {"ok": p99 <= P99_MS and most <= MAX_MS}
+    shares = np.percentile(times, [50.0, 99.0, 100.0]).tolist() if times else [None, None, None]
+    p50, p99, most = (None if ms is None else round(ms, 2) for ms in shares)
+    row = {"evidence": kind, "count": len(times), "p50_ms": p50, "p99_ms": p99, "p99_limit_ms": P99_MS}
+    ok = p99 is not None and most is not None and p99 <= P99_MS and most <= MAX_MS
+    return row | {"max_ms": most, "max_limit_ms": MAX_MS, "ok": ok}

@@ -7,6 +7,7 @@ from rich.console import Console
 
 from guidance.faults.nominal import run_nominal
 from guidance.faults.run import run_campaign
+from guidance.faults.stop_run import run_stops
 
 
 @pytest.mark.parametrize(("campaign", "cases"), [("A", 10_000), ("B", 1_000), ("C", 80)])
@@ -16,6 +17,13 @@ def test_nothing_is_missed_and_nothing_stops_without_reason(campaign: str, cases
     print(said.getvalue())
     assert result["cases"] == cases
     assert result["ok"], result["failing_seeds"]
+
+
+def test_stop_is_soon_at_the_device_of_a_room_in_trouble() -> None:
+    said = io.StringIO()
+    result = run_stops(range(200), "", Console(file=said, width=160))
+    print(said.getvalue())
+    assert result["ok"], result
 
 
 @pytest.mark.parametrize("seed", range(1, 11))
