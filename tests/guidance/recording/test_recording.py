@@ -95,7 +95,7 @@ def test_other_mcap_readers_read_it(tmp_path: Path) -> None:
     assert [message.sequence for _, _, message in late] == list(range(20, 30))
 
 
-def test_cut_anywhere_it_reads_to_the_last_whole_chunk(tmp_path: Path) -> None:
+def test_cut_at_every_byte_it_reads_to_the_last_whole_chunk(tmp_path: Path) -> None:
     path = record(tmp_path, 40, chunks=4)
     whole = path.read_bytes()
     starts = [at for at, _ in Recording(path)._chunks]
@@ -108,7 +108,7 @@ def test_cut_anywhere_it_reads_to_the_last_whole_chunk(tmp_path: Path) -> None:
         ),
     ]
     cut_path = tmp_path / "cut.mcap"
-    for cut in [*range(0, len(whole), 7), *range(len(whole) - 20, len(whole))]:
+    for cut in range(len(whole)):
         cut_path.write_bytes(whole[:cut])
         chunks = sum(end <= cut for end in ends)
         if not chunks:
@@ -116,11 +116,14 @@ def test_cut_anywhere_it_reads_to_the_last_whole_chunk(tmp_path: Path) -> None:
                 Recording(cut_path)
             continue
         recording = Recording(cut_path)
-        check(list(recording.steps()), sum(per_chunk[:chunks]))
+        assert len(recording._chunks) == chunks
         assert not recording.complete
         assert 0 <= recording.cut_bytes <= cut
         if chunks < len(starts) and cut > starts[chunks]:
             assert recording.cut_bytes == cut - (starts[chunks] - 9)
+        if cut % 13 and not {cut - 1, cut, cut + 1} & {*ends, len(whole)}:
+            continue  # the same chunks: read through now and then
+        check(list(recording.steps()), sum(per_chunk[:chunks]))
         standard = StreamReader(io.BytesIO(whole[:cut]), emit_chunks=False)
         assert sum(isinstance(r, Message) for r in _until_the_end(standard)) == 1 + 2 * sum(per_chunk[:chunks])
 
