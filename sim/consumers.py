@@ -17,6 +17,7 @@ from devices.messages import Acknowledgement, Alert, AnyMessage, Command, Guided
 from devices.peer import NEVER_NS
 from devices.quality import Quality
 from sim.latency import Latencies, SendLog
+from sim.phantom.world import World
 
 _KIND = {GuidedPose: "pose", Overlay: "image"}
 _MADE = (GuidedPose, Overlay, Metrics)
@@ -86,8 +87,8 @@ class Operator:
 class Console:
     """Checks guided poses, overlays, metrics and alerts; `stale_ms` is the age that is not live any more.
 
-    `acts` is what the simulated operator does at it. What came is checked a little later, in the pause between two
-    sets of poses: the check of one must not make the next look late.
+    `acts` is what the simulated operator does at it, in step with the hands of `world`. What came is checked a little
+    later, in the pause between two sets of poses: the check of one must not make the next look late.
     """
 
     CHECK_AFTER_NS = 3_000_000
@@ -98,12 +99,16 @@ class Console:
         name: str,
         sends: SendLog,
         start_ns: int,
+        world: World | None = None,
         report_s: float = 1.0,
         stale_ms: float = 400.0,
         acts: Sequence[dict[str, Any]] = (),
     ) -> None:
         self.name = name
         self.operator = Operator(acts)
+        self._world = world if acts else None
+        if self._world is not None:
+            self._world.operator_waits()
         self.received: Counter[str] = Counter()
         self.faults: Counter[str] = Counter()
         self.latencies = {kind: Latencies() for kind in ("pose", "image")}
@@ -141,6 +146,8 @@ class Console:
         kind = type(message).__name__
         self.received[kind] += 1
         self.operator.contact(now_ns)
+        if self._world is not None:
+            self._world.operator_begins(now_ns)
         if isinstance(message, Acknowledgement):
             self.operator.hear(message, now_ns)
         if isinstance(message, Alert):

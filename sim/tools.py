@@ -168,7 +168,7 @@ class ToolMotion:
 
     def ras_from_tool(self, now_ns: int) -> Matrix:
         """True pose (4, 4), RAS mm."""
-        tool, t_s = self.settings, self._world.seconds(now_ns)
+        tool, t_s = self.settings, self._world.hand_seconds(now_ns)
         offset, lean = MOTIONS[tool.motion](self._moves, self._rest, t_s)
         rotation = looking_along(self._towards + lean, self._up)
         tip = self._at + offset

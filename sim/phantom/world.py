@@ -16,6 +16,7 @@ from sim.phantom.laser import LaserSettings, LaserTissue
 from sim.space import Vector, vector
 
 _NS_PER_S = 1_000_000_000
+CONTACT_NS = 50_000_000  # hands begin with the scenario where the service is there by then, else with the service
 
 
 class WorldSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -70,6 +71,7 @@ class World:
         self.peaks: list[tuple[int, float]] = []  # (ns, hottest degC) after each step with heat in the body
         self._now_ns = start_ns
         self._drive = 0  # index of the drive in force at `_now_ns`
+        self._hands_wait_ns: int | None = 0  # None: an operator has not heard of the service yet
 
     def drive(
         self, now_ns: int, power_w: float, focus_mm: Sequence[float] | Vector, shares: tuple[float, ...] = ()
@@ -81,6 +83,21 @@ class World:
     def seconds(self, now_ns: int) -> float:
         """Time since the scenario began."""
         return (now_ns - self.start_ns) / _NS_PER_S
+
+    def operator_waits(self) -> None:
+        """Whoever acts waits for the service, and so do the hands."""
+        self._hands_wait_ns = None
+
+    def operator_begins(self, now_ns: int) -> None:
+        """The service was heard of: acts and hands keep step from here on, however long it took to start."""
+        if self._hands_wait_ns is None:
+            self._hands_wait_ns = max(now_ns - self.start_ns - CONTACT_NS, 0)
+
+    def hand_seconds(self, now_ns: int) -> float:
+        """Time since hands began to move, s."""
+        since_ns = now_ns - self.start_ns
+        begun_ns = CONTACT_NS if self._hands_wait_ns is None else since_ns - self._hands_wait_ns
+        return min(since_ns, max(begun_ns, CONTACT_NS)) / _NS_PER_S
 
     def displacement_mm(self, now_ns: int) -> Vector:
         """How far the organ is from its reference position, (3,) mm RAS."""

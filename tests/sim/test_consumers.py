@@ -2,13 +2,16 @@
 
 import json
 
+import msgspec
 import numpy as np
 import pytest
 
-from devices.messages import Acknowledgement, Alert, AlertKind, GuidedPose, Metrics, Overlay, Pose, Priority
+from devices.messages import Acknowledgement, Alert, AlertKind, GuidedPose, Metrics, Overlay, Pose, Priority, Text
 from devices.quality import Quality
 from sim.consumers import Console
 from sim.latency import Latencies, SendLog
+from sim.phantom.world import World, WorldSettings
+from sim.tools import ToolMotion, ToolSettings
 
 MS = 1_000_000
 
@@ -114,3 +117,19 @@ def test_percentiles_of_the_histogram():
     assert summary["p50"] == pytest.approx(np.percentile(values, 50), rel=0.03)
     assert summary["p99"] == pytest.approx(np.percentile(values, 99), rel=0.03)
     assert summary["max"] == pytest.approx(values.max(), rel=1e-3)
+
+
+def test_hands_keep_step_with_an_operator_who_heard_of_the_service_late():
+    settings = {"name": "Stylus", "motion": "visit", "visits_mm": ((0, 95, 10), (70, 5, 0)), "start_s": 0.5}
+    rows = []
+    for contact_ns in (0, 2_300_000_000):
+        world = World(WorldSettings(), seed=1, start_ns=0)
+        tool = ToolMotion(msgspec.convert(settings, ToolSettings), world, 1)
+        late = Console(name="console", sends=SendLog(), start_ns=0, world=world, acts=[{"verb": "COLLECT"}])
+        waiting = tool.tip_mm(contact_ns)
+        late.accept(Text(name="t", text="here I am"), contact_ns)
+        assert np.abs(tool.tip_mm(contact_ns) - waiting).max() < 0.5
+        rows.append(world.hand_seconds(contact_ns + 4_000_000_000))
+    assert rows == pytest.approx([4.0, 4.05])
+    alone = World(WorldSettings(), seed=1, start_ns=0)
+    assert alone.hand_seconds(2_300_000_000) == 2.3
