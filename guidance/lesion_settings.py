@@ -1,15 +1,13 @@
 """Rows of a room's file for what heat and cold do: a laser fibre, freezing needles, carriers that release a drug."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from guidance.setting_types import Strict
 
 NAME = Field(min_length=1, max_length=64)
 
 
-class _Row(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Laser(_Row):
+class Laser(Strict):
     """Control of a laser fibre with a cooled tip. Sources: docs/thermometry.md.
 
     The light is on until `covered_share` of the target with its margin has, or is forecast to have, damage 1 of the
@@ -29,14 +27,14 @@ class Laser(_Row):
     over_treated_cm3: float = Field(default=2.0, gt=0)
 
 
-class FreezeCycle(_Row):
+class FreezeCycle(Strict):
     """Freezing and the passive thaw after it, in seconds."""
 
     freeze_s: float = Field(gt=0)
     thaw_s: float = Field(default=0.0, ge=0)
 
 
-class Cryo(_Row):
+class Cryo(Strict):
     """Control of freezing needles. Sources: docs/thermometry.md.
 
     `needles` are trajectories of the plan: they lie on them, their tips at the trajectories' targets. Lethal is ice
@@ -59,7 +57,7 @@ class Cryo(_Row):
     reach_mm: float = Field(default=36.0, gt=5, le=100)
 
 
-class Release(_Row):
+class Release(Strict):
     """A drug in carriers that heat opens, with its maker's numbers. Model: `guidance.thermometry.release`.
 
     `half_c` opens half as fast as `most_per_s`; `transit_s` is how long blood stays in the heated tissue.

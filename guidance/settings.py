@@ -8,25 +8,18 @@ scenario file; the two meet only in link ids and message names.
 import reprlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AwareDatetime, Field, model_validator
 
 from guidance.errors import SettingsError
 from guidance.lesion_settings import Cryo, Laser, Release
-
-Identifier = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.\-]{0,63}$")]
-Row = Annotated[tuple[float, ...], Field(min_length=4, max_length=4)]
-Matrix44 = Annotated[tuple[Row, ...], Field(min_length=4, max_length=4)]
-Vector3 = Annotated[tuple[float, ...], Field(min_length=3, max_length=3)]
+from guidance.navigation_settings import Navigation
+from guidance.setting_types import Identifier, Matrix44, Strict, Vector3
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Link(_Strict):
+class Link(Strict):
     """One way in or out. `role` says what hangs on it, which decides what its loss means.
 
     `clock` names the clock of the device behind it; links that name the same one are aligned
@@ -44,7 +37,7 @@ class Link(_Strict):
     options: dict[str, str | int | float | bool] = {}
 
 
-class Stream(_Strict):
+class Stream(Strict):
     """One kind of message on one link. `source` is the message name at the device (default: `name`)."""
 
     name: Identifier
@@ -69,7 +62,7 @@ class Stream(_Strict):
         return self.stale_after_ms if self.stale_after_ms is not None else max(3 * self.period_ms, 100.0)
 
 
-class Tool(_Strict):
+class Tool(Strict):
     """A tracked thing: the pose stream that carries it and its geometry in its own frame."""
 
     name: Identifier
@@ -82,7 +75,7 @@ class Tool(_Strict):
     result: str | None = None  # file of its pivot calibration, which gives the tip and its sigma
 
 
-class StaticTransform(_Strict):
+class StaticTransform(Strict):
     """A fixed link of the frame graph, e.g. a probe calibration or a registration, with its source.
 
     Its matrix stands here or in the result file `result`; with neither it is unknown until it is measured
@@ -102,7 +95,7 @@ class StaticTransform(_Strict):
     valid_s: float = Field(default=0.0, ge=0)
 
 
-class Space(_Strict):
+class Space(Strict):
     """Frames. `RAS` is the plan's patient space; the graph must join it to every tool and image."""
 
     static: tuple[StaticTransform, ...] = ()
@@ -110,7 +103,7 @@ class Space(_Strict):
     second_reference: Identifier | None = None  # another one; against it the first must not move
 
 
-class Thermometry(_Strict):
+class Thermometry(Strict):
     """PRF thermometry of one image stream. Sources of the defaults: docs/thermometry.md."""
 
     stream: Identifier
@@ -141,7 +134,7 @@ class Thermometry(_Strict):
         return self
 
 
-class Guard(_Strict):
+class Guard(Strict):
     """A region whose temperature or dose is limited; the region is a structure of the plan."""
 
     structure: Identifier
@@ -150,7 +143,7 @@ class Guard(_Strict):
     role: Literal["organ_at_risk", "target", "unheated", "near_field"] = "organ_at_risk"
 
 
-class Motion(_Strict):
+class Motion(Strict):
     """Motion of one structure of the plan, seen in one cine stream. Sources of the defaults: docs/motion.md.
 
     The reference is the most frequented position among the first `reference_frames`; the plan's target belongs to it.
@@ -162,7 +155,7 @@ class Motion(_Strict):
     predict: bool = True
 
 
-class Gating(_Strict):
+class Gating(Strict):
     """When the beam may be on. The shares and ways allowed are limits: target_outside_share, target_centroid_mm."""
 
     boundary_mm: float = Field(default=3.0, ge=0, le=20)
@@ -171,7 +164,7 @@ class Gating(_Strict):
     most_age_ms: float = Field(default=500.0, gt=0, le=2000)
 
 
-class Therapy(_Strict):
+class Therapy(Strict):
     """The energy device: the link that takes its commands, the nominal power and what it must report.
 
     `modality` names its safe state (guidance/safety/safe_states.py); `stop_links` are further
@@ -189,7 +182,7 @@ class Therapy(_Strict):
     options: dict[str, str | int | float | bool] = {}
 
 
-class Robot(_Strict):
+class Robot(Strict):
     """The motion device. `tool` is what it carries; with a `trajectory` of the plan it is kept in a corridor."""
 
     link: Identifier
@@ -202,7 +195,7 @@ class Robot(_Strict):
     outer_mm: float = Field(default=3.0, gt=0)
 
 
-class Control(_Strict):
+class Control(Strict):
     """People at consoles: how many must show alarms, and whether energy needs a control that is held on."""
 
     consoles: int = Field(default=0, ge=0, le=16)
@@ -210,7 +203,7 @@ class Control(_Strict):
     arm_expires_s: float = Field(default=10.0, gt=0, le=60)
 
 
-class FocusedBeam(_Strict):
+class FocusedBeam(Strict):
     """What is known beforehand of a focused beam; what the tissue makes of it is learned from the first heat on."""
 
     direction: Vector3  # from the transducer to the focus, RAS
@@ -222,7 +215,7 @@ class FocusedBeam(_Strict):
     path_mm: float = Field(default=90.0, gt=0)  # through the body, before the focus
 
 
-class Heating(_Strict):
+class Heating(Strict):
     """Control of heating: what is asked of the target, how, and with which power. Sources: docs/thermometry.md.
 
     `ablation` visits `points_mm` (RAS at rest; none = the target's centre) until each has its dose or is forecast to
@@ -259,7 +252,7 @@ class Heating(_Strict):
         return self
 
 
-class Patient(_Strict):
+class Patient(Strict):
     """Who lies in this room, which side and which plan: what the loaded plan must fit. Absent = not compared."""
 
     patient_id: str | None = None
@@ -268,7 +261,7 @@ class Patient(_Strict):
     content_sha256: str | None = None
 
 
-class GoldenPoint(_Strict):
+class GoldenPoint(Strict):
     """A point that a source gives in its own `frame` (mm) and that must lie at `ras_mm`."""
 
     name: Identifier
@@ -277,7 +270,7 @@ class GoldenPoint(_Strict):
     ras_mm: Vector3
 
 
-class Output(_Strict):
+class Output(Strict):
     """One thing that the service says, and the links that carry it."""
 
     kind: Literal["guided_pose", "metrics", "overlay", "alert", "command", "map", "geometry"]
@@ -285,114 +278,14 @@ class Output(_Strict):
     views: tuple[str, ...] = ()
 
 
-class Registration(_Strict):
-    """A live registration of paired points: the plan's landmarks, touched with `pointer`."""
-
-    moving: Identifier
-    fixed: Identifier = "RAS"
-    pointer: Identifier
-    least_points: int = Field(default=4, ge=3)
-    fre_mm: float = Field(default=1.0, gt=0)  # largest that is used
-    tre_mm: float = Field(default=2.0, gt=0)  # largest predicted (rms) error at the target that is used
-    fle_mm: float | None = Field(default=None, gt=0)  # localisation error known of the tracker (rms over three axes)
-    valid_s: float = Field(default=12 * 3600.0, gt=0)
-
-
-class SurfaceRegistration(_Strict):
-    """A registration refined by points that `pointer` took, sliding over a structure's surface."""
-
-    moving: Identifier
-    fixed: Identifier = "RAS"
-    pointer: Identifier
-    structure: Identifier
-    apart_mm: float = Field(default=2.0, gt=0)  # the tip has moved by this before another point is taken
-    least_points: int = Field(default=60, ge=12)
-    rms_mm: float = Field(default=1.0, gt=0)  # largest that is used, over the pairs kept
-    tre_mm: float = Field(default=2.0, gt=0)  # largest predicted (rms) error at the target that is used
-    valid_s: float = Field(default=12 * 3600.0, gt=0)
-
-
-class WireRow(_Strict):
-    """Three wires of one N in the phantom's frame, mm: front and back end of each."""
-
-    first: tuple[Vector3, Vector3]
-    middle: tuple[Vector3, Vector3]
-    last: tuple[Vector3, Vector3]
-
-
-class ProbeCalibration(_Strict):
-    """A probe that is swept over N-shaped wires: its pictures' frame is placed on it."""
-
-    probe: Identifier  # the tool that carries it
-    picture: Identifier = "Image"
-    phantom: Identifier = "RAS"  # the frame in which the wires are given
-    wires: tuple[WireRow, ...] = Field(min_length=2)
-    pixel_mm: float = Field(gt=0)  # about
-    least_pictures: int = Field(default=40, ge=15)
-    mean_mm: float = Field(default=1.0, gt=0)  # largest mean error over pictures that were left out of the fit
-    span_mm: float = Field(default=10.0, gt=0)  # least way of the picture along the wires
-    valid_s: float = Field(default=30 * 24 * 3600.0, gt=0)
-
-
-class HandEyeCalibration(_Strict):
-    """How an eye (camera, sensor) sits on a hand (robot, probe), from a target that stays where it is."""
-
-    hand: Identifier  # tool whose stream is the hand in its base
-    target: Identifier  # tool whose stream is the target as the eye sees it
-    least_poses: int = Field(default=8, ge=4)
-    rms_mm: float = Field(default=1.5, gt=0)
-    rms_deg: float = Field(default=1.0, gt=0)
-    span_deg: float = Field(default=30.0, gt=0)
-    valid_s: float = Field(default=30 * 24 * 3600.0, gt=0)
-
-
-class BendRow(_Strict):
-    """A needle tracked at its hub, with a sensor in its tip: they part where it bends."""
-
-    hub: Identifier
-    tip: Identifier
-
-
-class NeedleGroup(_Strict):
-    """Needles whose distance, angle and depth must fit each other."""
-
-    tools: tuple[Identifier, ...] = Field(min_length=2)
-    least_mm: float = Field(default=15.0, ge=0)
-    most_mm: float = Field(default=20.0, gt=0)
-    angle_deg: float = Field(default=10.0, gt=0)
-    depth_mm: float = Field(default=5.0, gt=0)
-
-
-class Navigation(_Strict):
-    """What is navigated and watched beside the tools' poses."""
-
-    notch_mm: tuple[float, float] = (0.0, 18.0)  # part that a biopsy core samples, ahead of the tip
-    registration: Registration | None = None
-    surface: SurfaceRegistration | None = None
-    probe: ProbeCalibration | None = None
-    hand_eye: HandEyeCalibration | None = None
-    bends: tuple[BendRow, ...] = ()
-    groups: tuple[NeedleGroup, ...] = ()
-
-    def named_tools(self) -> list[tuple[str, str]]:
-        """(path, tool) of every tool that is named here."""
-        rows = [("registration.pointer", self.registration.pointer)] if self.registration else []
-        rows += [("surface.pointer", self.surface.pointer)] if self.surface else []
-        rows += [("probe.probe", self.probe.probe)] if self.probe else []
-        if self.hand_eye:
-            rows += [("hand_eye.hand", self.hand_eye.hand), ("hand_eye.target", self.hand_eye.target)]
-        rows += [("bends", name) for row in self.bends for name in (row.hub, row.tip)]
-        return rows + [("groups.tools", name) for row in self.groups for name in row.tools]
-
-
-class Recording(_Strict):
+class Recording(Strict):
     """Where recordings go; names are generated, never taken from outside."""
 
     folder: str = "recordings"
     enabled: bool = True
 
 
-class RoomSettings(_Strict):
+class RoomSettings(Strict):
     """One room: everything the service needs to start."""
 
     schema_version: Literal[1] = 1

@@ -15,8 +15,8 @@ from guidance.core.results import ResultTeller, matrix_of, rows_of
 from guidance.core.scene import ActHandler, Answer, Desk, Scene
 from guidance.events import Act, Effect, JobDone
 from guidance.exact import Matrix, Vector, apply
+from guidance.navigation_settings import Registration
 from guidance.safety.facts import Fact
-from guidance.settings import Registration
 from guidance.space.frames import FramePath
 from guidance.space.pivot import RMS_MM, SPAN_DEG
 from guidance.space.results import CalibrationResult

@@ -17,8 +17,8 @@ from guidance.navigation.cores import CERTAIN, MISSED, POSSIBLE, CoreLog
 from guidance.navigation.implants import IsoDose, implant_of, planned_needles
 from guidance.navigation.targeting import AT_RISK
 from guidance.navigation.zones import carry
+from guidance.navigation_settings import NeedleGroup
 from guidance.safety.facts import Fact
-from guidance.settings import NeedleGroup
 from guidance.units import ms
 
 NEEDLES_NS = ms(500)

@@ -8,7 +8,8 @@ import numpy as np
 from devices.messages import Matrix, Pose
 from devices.quality import Quality
 from guidance.navigation.targeting import ISOTROPIC_95
-from guidance.settings import ProbeCalibration, RoomSettings, Stream, Tool
+from guidance.navigation_settings import ProbeCalibration
+from guidance.settings import RoomSettings, Stream, Tool
 from guidance.space.frames import Edge, FrameError, FrameGraph, FramePath
 from guidance.space.poses import is_rigid
 from guidance.timing.alignment import ClockAlignment

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict
 
-from guidance.settings import Identifier
+from guidance.setting_types import Identifier
 
 Number = Annotated[float, Strict()]  # no text and no truth value
 Vector3 = Annotated[tuple[Number, ...], Field(min_length=3, max_length=3)]
