@@ -30,6 +30,7 @@ TRIES = 3
 TOKEN = "a-token-of-this-site-1"
 STORE = "import('/static/app/store.js').then(({ store }) => %s)"
 NOTE = "document.querySelector('footer .note').textContent"
+PHASE = "document.getElementById('phase').textContent"
 KEPT = contextlib.ExitStack()  # what lives until the last test of this folder
 
 
@@ -95,6 +96,13 @@ class Stage:
     def acts(self, verb: str) -> int:
         """How often the core was given an act so far."""
         return int(self.wait(lambda told: "acts" in told)["acts"].get(verb, 0))
+
+    def finish(self) -> None:
+        """Let the session end as an operator ends it, with a whole recording."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        assert self.process.wait(PATIENCE_S) == 0
+        self.end()
 
     def end(self) -> None:
         """Whole process group, for sure."""
@@ -292,3 +300,28 @@ def raise_alarm(page: Page, stage: Stage, priority: str, line: str) -> None:
 def ask(page: Page, message: dict[str, Any]) -> Any:
     """A question of the page's own link, and its answer."""
     return page.evaluate("(m) => import('/static/app/link.js').then((l) => l.ask(m))", message)
+
+
+def ready(page: Page) -> None:
+    """In control, tone heard, nothing missing."""
+    if not page.evaluate(STORE % "store.heardTone"):
+        page.get_by_role("button", name="test tone").click()
+        page.get_by_role("button", name="I heard it").click()
+    until(page, STORE % "store.state.phase === 'IDLE' && store.state.steps.control.length === 0")
+
+
+def confirm(page: Page, verb: str) -> None:
+    """Both steps of an act, by the page's own buttons; the second is pressed once it has been read."""
+    for _ in range(5):
+        page.get_by_role("button", name=f"{verb}...").click()
+        second = page.get_by_role("button", name=f"CONFIRM {verb}")
+        second.wait_for()
+        page.wait_for_timeout(500)  # what comes sooner was not read, and the core refuses it
+        if not second.is_enabled():  # something was missing at that moment
+            page.get_by_role("button", name="Cancel").click()
+            continue
+        second.click()
+        until(page, "!document.querySelector('.drawer')")
+        if page.evaluate(NOTE) == f"{verb} confirmed":
+            return
+    raise AssertionError(f"{verb}: {page.evaluate(NOTE)}")

@@ -4,8 +4,8 @@ Reads lines from stdin: `fact NAME SUBJECT VALUE` holds a fact at a value whenev
 measures it, `free` lets all facts go and gives all times back, `disk SECONDS` makes the record as slow,
 `unseen MS` sets how long an alarm may go unseen, `ticket SECONDS` the life of a ticket. Prints
 `console: ADDRESS`, then a JSON line ten times a second. From the environment: STAGE_OPERATOR keeps
-the scenario's operator, STAGE_CAMERA adds a room camera, STAGE_CALM keeps every fact good that is
-not held.
+the scenario's operator, STAGE_RECORD keeps a recording in the folder, STAGE_CAMERA adds a room
+camera, STAGE_CALM keeps every fact good that is not held.
 """
 
 import asyncio
@@ -171,7 +171,8 @@ async def tell(session: Session, acts: Counter[str], lines: Lines) -> None:
 async def main(procedure: str, seconds: float) -> None:
     """One session."""
     settings, plan, limits = load_room(config_file("procedures", procedure))
-    settings = settings.model_copy(update={"recording": settings.recording.model_copy(update={"enabled": False})})
+    kept = {"enabled": bool(os.environ.get("STAGE_RECORD")), "folder": os.environ["STAGE_FOLDER"]}
+    settings = settings.model_copy(update={"recording": settings.recording.model_copy(update=kept)})
     camera = bool(os.environ.get("STAGE_CAMERA"))
     settings = settings.model_copy(update={"streams": (*settings.streams, *([CAMERA] if camera else []))})
     ours, theirs = choose_addresses(settings)

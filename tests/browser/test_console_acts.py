@@ -8,37 +8,26 @@ import pytest
 from playwright.sync_api import Page
 from websockets.sync.client import connect
 
-from tests.browser.conftest import NOTE, PATIENCE_S, ROOT, STORE, Stage, ask, live, raise_alarm, silence, step, until
+from tests.browser.conftest import (
+    NOTE,
+    PATIENCE_S,
+    PHASE,
+    ROOT,
+    STORE,
+    Stage,
+    ask,
+    confirm,
+    live,
+    raise_alarm,
+    ready,
+    silence,
+    step,
+    until,
+)
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 Open = Callable[..., Page]
 STEPS = ("Plan", "Target", "Monitor", "Control", "Verify", "Connections")
-PHASE = "document.getElementById('phase').textContent"
-
-
-def ready(page: Page) -> None:
-    """In control, tone heard, nothing missing."""
-    if not page.evaluate(STORE % "store.heardTone"):
-        page.get_by_role("button", name="test tone").click()
-        page.get_by_role("button", name="I heard it").click()
-    until(page, STORE % "store.state.phase === 'IDLE' && store.state.steps.control.length === 0")
-
-
-def confirm(page: Page, verb: str) -> None:
-    """Both steps of an act, by the page's own buttons; the second is pressed once it has been read."""
-    for _ in range(5):
-        page.get_by_role("button", name=f"{verb}...").click()
-        second = page.get_by_role("button", name=f"CONFIRM {verb}")
-        second.wait_for()
-        page.wait_for_timeout(500)  # what comes sooner was not read, and the core refuses it
-        if not second.is_enabled():  # something was missing at that moment
-            page.get_by_role("button", name="Cancel").click()
-            continue
-        second.click()
-        until(page, "!document.querySelector('.drawer')")
-        if page.evaluate(NOTE) == f"{verb} confirmed":
-            return
-    raise AssertionError(f"{verb}: {page.evaluate(NOTE)}")
 
 
 def test_arming_and_starting_reach_the_device_and_power_only_falls(stage: Stage, page: Page) -> None:

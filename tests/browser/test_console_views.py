@@ -162,6 +162,37 @@ def test_plan_layer_fills_the_structures_and_names_them(page: Page) -> None:
     until(page, inside)  # the target is green
 
 
+# boxes of the names on a plane, and of the page's own letters and bars over it, in pixels of the page
+WORDS = """async (view) => {
+  const { panes } = await import('/static/app/views.js');
+  const { vectors } = panes.get(view);
+  const at = vectors.canvas.getBoundingClientRect();
+  const words = vectors.names.words.map((w) => [w.text, ...w.box.map((v, n) => v + (n % 2 ? at.top : at.left))]);
+  const marks = [...vectors.canvas.parentElement.querySelectorAll('.letter, .scalebar, .scalebar span, .colours')]
+    .map((e) => e.getBoundingClientRect()).filter((b) => b.width)
+    .map((b) => ['', b.left, b.top, b.right, b.bottom]);
+  return { words, marks, inside: [at.left, at.top, at.right, at.bottom] }; }"""
+
+
+def test_names_keep_off_each_other_and_off_letters_and_bars(page: Page) -> None:
+    wanted = {"axial": {"tumour", "skin", "vessel", "spine"}, "coronal": {"tumour", "skin", "rib-upper", "rib-lower"}}
+    for size in ({"width": 1280, "height": 720}, {"width": 2560, "height": 1440}):
+        page.set_viewport_size(size)  # type: ignore[arg-type]
+        for view, names in wanted.items():
+            words = (
+                f"import('/static/app/views.js').then(({{ panes }}) => panes.get('{view}').vectors.names.words.length)"
+            )
+            until(page, f"{words}.then((n) => n >= {len(names)})")
+            page.wait_for_timeout(1200)  # letters and bars are measured once a second
+            found = page.evaluate(WORDS, view)
+            assert names <= {word[0] for word in found["words"]}, found["words"]
+            for n, (text, *box) in enumerate(found["words"]):
+                assert box[0] >= found["inside"][0] and box[2] <= found["inside"][2], text
+                for other, *taken in found["words"][n + 1 :] + found["marks"]:
+                    apart = box[0] >= taken[2] or box[2] <= taken[0] or box[1] >= taken[3] or box[3] <= taken[1]
+                    assert apart, (view, text, box, other, taken)
+
+
 def test_targeting_has_strips_along_the_trajectory_and_a_bullseye(page: Page) -> None:
     step(page, "Target")
     for view, title in (("inplane", "IN-PLANE"), ("perp", "PERP")):

@@ -6,7 +6,7 @@ import { sound } from "./sound.js";
 
 const ORDER = { high: 0, medium: 1, low: 2 };
 const PAUSE_S = 120;
-const LONG = 34; // characters that fit in one line beside the time
+const LONG_REM = 47; // what fits in one line beside the time
 let pausedFor = "";
 
 const TRIANGLE = (x) => `M${x} 30L${x + 14} 4L${x + 28} 30Z`;
@@ -21,6 +21,19 @@ export const Shape = ({ priority }) => html`<svg viewBox="-1 2 90 30" aria-hidde
   ${priority === "low" && html`<path d="M45 8v4M45 14v12" stroke="var(--low)" stroke-width="3" fill="none" />`}
 </svg>`;
 
+const ruler = document.createElement("canvas").getContext("2d");
+const lengths = new Map();
+
+// Whether a text needs two lines of the first tier, 2.25 rem.
+function isLong(text) {
+  if (lengths.size > 50) lengths.clear();
+  if (!lengths.has(text)) {
+    ruler.font = '700 225px B612, "DejaVu Sans", sans-serif';
+    lengths.set(text, ruler.measureText(text).width / 100);
+  }
+  return lengths.get(text) > LONG_REM;
+}
+
 const word = (alarm) => `${alarm.priority.toUpperCase()}${alarm.kind === "technical" ? " TECH" : ""}`;
 
 export function status(alarm) {
@@ -34,7 +47,7 @@ function Banner({ alarm }) {
     <span class="edge"></span>
     <div><div class="shape"><${Shape} priority=${alarm.priority} /></div><div class="word">${word(alarm)}</div></div>
     <div class="lines">
-      <div class="line1 ${text.length > LONG ? "long" : ""}">
+      <div class="line1 ${isLong(text) ? "long" : ""}">
         <span class="text">${text}</span> <span class="since">since ${clock(nsToMs(alarm.first_ns))}</span>
       </div>
       <div class="line2"><span class="done">Done: ${alarm.done}${status(alarm) || store.state.calling ? "" : "."}</span>

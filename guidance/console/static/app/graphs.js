@@ -4,6 +4,8 @@ import uPlot from "/static/vendor/uPlot.esm.js";
 import { set, store } from "./store.js";
 
 const SPAN_S = 60;
+const COLOURS = ["--strong", "--risk", "--gate", "--target", "--forecast", "--dim"];
+const WARM = ["--target", "--risk", "--strong", "--gate", "--forecast", "--dim"];
 const DASHES = [[], [8, 4], [2, 3], [8, 3, 2, 3], [12, 4], [4, 4]];
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -11,12 +13,14 @@ const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize
 
 // Rows of the graph: key in the history's points, name, colour, dash.
 const rowsOf = (ending, word) => () => (store.state ? store.state.numbers : []).filter((n) => n.graph && n.id.endsWith(ending)).slice(0, 6)
-  .map((n, i) => ({ key: n.id, name: n.name.replace(word, ""), limit: n.limit, colour: i ? "--risk" : "--target", dash: DASHES[i % DASHES.length] }));
+  .map((n, i) => ({ key: n.id, name: n.name.replace(word, ""), limit: n.limit, colour: WARM[i], dash: DASHES[i] }));
 
-const ageRows = () => Object.keys(store.welcome.streams).slice(0, 6).map((name, i) => ({ key: `age.${name}`, name, colour: i ? "--dim" : "--strong", dash: DASHES[i % DASHES.length] }));
+// Ages as shares of what each stream is allowed: the streams' limits differ by a factor of ten.
+const ageRows = () => Object.entries(store.welcome.streams).slice(0, 6)
+  .map(([name, row], i) => ({ key: `age.${name}`, name, colour: COLOURS[i], dash: DASHES[i], share: 100 / row.limit_ms, limit: i ? null : 100 }));
 
 const latencyRows = () => Object.keys(store.history[store.history.length - 1] || {}).filter((key) => key.startsWith("latency.")).slice(0, 6)
-  .map((key, i) => ({ key, name: key.slice(8), colour: i ? "--dim" : "--strong", dash: DASHES[i % DASHES.length] }));
+  .map((key, i) => ({ key, name: key.slice(8), colour: COLOURS[i], dash: DASHES[i] }));
 const powerRows = () => [
   { key: "power_w", name: "power", colour: "--strong", dash: [] },
   { key: "confirmed_w", name: "confirmed at most", colour: "--gate", dash: [6, 4] },
@@ -33,7 +37,7 @@ export const KINDS = {
   dose: { title: "dose", unit: "CEM43 min", rows: rowsOf(".dose", /^dose (max )?/), range: null },
   mean: { title: "T mean", unit: "degC", rows: rowsOf(".mean_c", "T mean "), range: [35, 62] },
   latency: { title: "latency, worst: to drawn; pose: to output", unit: "ms", rows: latencyRows, range: null },
-  ages: { title: "age", unit: "ms", rows: ageRows, range: null },
+  ages: { title: "age", unit: "% of limit", rows: ageRows, range: [0, 120], most: 250 },
 };
 
 // The graphs that this room has something for, the most telling first.
@@ -60,7 +64,7 @@ function points(rows) {
   const history = store.history;
   const end = history.length ? history[history.length - 1].t_ms : 0;
   const x = history.map((p) => (p.t_ms - end) / 1000);
-  return [x, ...rows.map((r) => history.map((p) => (typeof p[r.key] === "number" ? p[r.key] : null)))];
+  return [x, ...rows.map((r) => history.map((p) => (typeof p[r.key] === "number" ? p[r.key] * (r.share || 1) : null)))];
 }
 
 // Bands behind the lines while energy flows: an edge and a tint, so that they need no colour.
@@ -106,6 +110,9 @@ function limits(rows) {
   };
 }
 
+// How a line looks, before its name.
+const Sample = ({ row }) => html`<svg viewBox="0 0 26 8" aria-hidden="true"><line x1="0" y1="4" x2="26" y2="4" stroke=${`var(${row.colour})`} stroke-width="2.5" stroke-dasharray=${row.dash.join(" ") || "none"} /></svg>`;
+
 export class Graph extends Component {
   shouldComponentUpdate() {
     this.update();
@@ -135,26 +142,27 @@ export class Graph extends Component {
     const spec = KINDS[kind];
     this.rows = spec.rows();
     this.signature = `${this.rows.map((r) => r.key)}${store.theme}`;
-    const font = `${0.875 * rem()}px "B612 Mono"`;
+    const font = `${0.875 * rem()}px B612`;
     const line = { stroke: css("--dim"), font, grid: { stroke: css("--hair"), width: 0.5 }, ticks: { show: false } };
     const { width, height } = this.box.getBoundingClientRect();
     if (width < 10 || height < 10) return;
     this.plot = new uPlot({
-      width, height, legend: { show: false }, cursor: { show: false }, padding: [4, 1.2 * rem(), 0, 0],
+      width, height, legend: { show: false }, cursor: { show: false }, padding: [0.5 * rem(), 1.2 * rem(), 0, 0],
       scales: { x: { time: false, range: () => [-SPAN_S, 0] }, y: { range: (u, low, high) => this.range(low, high) } },
       axes: [
-        { ...line, size: 1.3 * rem(), splits: () => [-60, -50, -40, -30, -20, -10, 0], values: (u, ticks) => ticks.map((t) => (t ? `${t}` : "now")) },
-        { ...line, size: 3 * rem(), space: 1.6 * rem() },
+        { ...line, size: 1.4 * rem(), gap: 0.3 * rem(), splits: () => [-60, -50, -40, -30, -20, -10, 0], values: (u, ticks) => ticks.map((t) => (t ? `${t}` : "now")) },
+        { ...line, size: 3 * rem(), gap: 0.3 * rem(), space: 1.6 * rem() },
       ],
-      series: [{}, ...this.rows.map((r) => ({ label: r.name, stroke: css(r.colour), width: rem() / 9, dash: r.dash, points: { show: false }, spanGaps: false }))],
+      series: [{}, ...this.rows.map((r) => ({ label: r.name, stroke: css(r.colour), width: rem() / 9, dash: r.dash.map((d) => (d * rem()) / 16), points: { show: false }, spanGaps: false }))],
       hooks: { drawClear: [bands], draw: [limits(this.rows)] },
     }, points(this.rows), this.box);
   }
 
   range(low, high) {
     const cold = store.welcome.scale.cold && KINDS[this.props.kind].unit === "degC";
-    const wide = cold ? [-45, 40] : KINDS[this.props.kind].range;
-    if (wide) return [Math.min(wide[0], low ?? wide[0]), Math.max(wide[1], high ?? wide[1])];
+    const { range, most = Infinity } = KINDS[this.props.kind];
+    const wide = cold ? [-45, 40] : range;
+    if (wide) return [Math.min(wide[0], low ?? wide[0]), Math.min(most, Math.max(wide[1], high ?? wide[1]))];
     return [Math.min(0, (low ?? 0) * 1.1), Math.max(10, (high ?? 10) * 1.1)];
   }
 
@@ -167,8 +175,8 @@ export class Graph extends Component {
 
   render({ kind, more = "" }) {
     const spec = KINDS[kind];
-    const names = this.names();
+    const rows = spec.rows();
     return html`<div class="graph" role="img" aria-label=${`graph of ${spec.title}, last 60 s`}>
-      <h3><span>${spec.title}: ${names}</span><span>${spec.unit}${more && html` <b>${more}</b>`}</span></h3><div class="plot"></div></div>`;
+      <h3><span>${spec.title}${rows.map((r) => html`<span class="name" key=${r.key}><${Sample} row=${r} />${r.name}</span> `)}</span><span>${spec.unit}${more && html` <b>${more}</b>`}</span></h3><div class="plot"></div></div>`;
   }
 }

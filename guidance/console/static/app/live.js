@@ -35,9 +35,10 @@ export class LivePane {
     if (this.placed !== placed) Object.assign(this.raw.style, { left: `${left}px`, top: `${top}px`, width: `${columns * k}px`, height: `${rows * k}px` });
     // Lines are drawn again where they or their place changed; tools follow with every state.
     const lines = `${placed} ${JSON.stringify(frame.lines)}`;
-    if (this.lines !== lines) this.over(frame, k, left, top);
     this.placed = placed;
+    if (this.lines === lines) return;
     this.lines = lines;
+    this.over(frame, k, left, top);
   }
 
   overlay() {
@@ -51,12 +52,9 @@ export class LivePane {
     this.vectors.begin();
     const s = window.devicePixelRatio || 1;
     const px = ([x, y]) => [((x + 0.5) * k + left) * s, ((y + 0.5) * k + top) * s];
-    for (const row of frame.lines || []) this.vectors.line(row.at.map(px), row.role);
-    for (const row of frame.lines || []) {
-      const low = row.at.reduce((a, b) => (b[1] > a[1] ? b : a));
-      const [x, y] = px(low);
-      this.vectors.word(row.name, x, y + this.vectors.rem * 0.4, row.role);
-    }
+    const rows = (frame.lines || []).map((row) => ({ name: row.name, role: row.role, points: row.at.map(px) }));
+    for (const row of rows) this.vectors.line(row.points, row.role);
+    this.vectors.nameLines(rows, this.lines);
     if (!frame.ras_from_image || !store.state || !store.live) return;
     const m = frame.ras_from_image.map((r) => [...r]);
     const n = unit([m[1][0] * m[2][1] - m[2][0] * m[1][1], m[2][0] * m[0][1] - m[0][0] * m[2][1], m[0][0] * m[1][1] - m[1][0] * m[0][1]]);
@@ -70,10 +68,11 @@ export class LivePane {
       const b = apply(imageFromRas, add(tip, unit(turn(tool.ras_from_tool, row.axis)), row.length_mm));
       if (Math.abs(a[2]) > 40) continue;
       this.vectors.line([px(a), px(b)], "tool", { width: 1 });
+      this.vectors.ground.line([px(a), px(b)]);
       this.vectors.cross(px(a), 0.6, 0.15);
       const away = Math.abs(a[2]) > 1 ? ` ${Math.abs(a[2]).toFixed(0)} mm off plane` : " in plane";
       const [x, y] = px(a);
-      this.vectors.word(`${name}${away}`, x + 5 * this.vectors.rem, y - 0.4 * this.vectors.rem, "tool");
+      this.vectors.word(`${name}${away}`, x, y, "tool", { name, pad: 0.8 });
     }
   }
 

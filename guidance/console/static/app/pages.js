@@ -61,13 +61,13 @@ export function VerifyPage() {
 export function ConnectionsPage() {
   const s = store.state;
   if (!s) return html`<div class="page whole">waiting</div>`;
-  return html`<div class="page whole" tabindex="0"><div class="age-graph"><${Graph} kind="ages" /></div><h2>Links</h2>
-    <table><thead><tr><th>link</th><th>kind</th><th>role</th><th>state</th><th>lost</th><th>last error</th></tr></thead><tbody>
+  return html`<div class="page whole" tabindex="0"><div class="beside"><div><h2>Links</h2>
+    <table><thead><tr><th>link</th><th>kind</th><th>role</th><th>state</th><th class="num">lost</th><th>last error</th></tr></thead><tbody>
       ${Object.entries(s.links).map(([name, l]) => html`<tr key=${name} class=${l.up === false ? "stale" : ""}><td>${name}</td><td>${l.kind}</td><td>${l.role}</td>
         <td>${l.up ? "up" : l.up === false ? "DOWN" : "no peer yet"}</td><td class="num">${l.lost}</td><td>${l.error}</td></tr>`)}
-    </tbody></table>
+    </tbody></table></div><div class="age-graph"><${Graph} kind="ages" /></div></div>
     <h2>Streams</h2>
-    <table><thead><tr><th>stream</th><th>kind</th><th>link</th><th>state</th><th>age</th><th>limit</th><th>received</th><th>dropped</th><th>rejected</th><th>longest gap</th></tr></thead><tbody>
+    <table><thead><tr><th>stream</th><th>kind</th><th>link</th><th>state</th><th class="num">age</th><th class="num">limit</th><th class="num">received</th><th class="num">dropped</th><th class="num">rejected</th><th class="num">longest gap</th></tr></thead><tbody>
       ${Object.entries(s.streams).map(([name, row]) => { const w = store.welcome.streams[name]; return html`<tr key=${name} class=${row.live ? "" : "stale"}>
         <td>${name}</td><td>${w.kind}</td><td>${w.link}</td><td>${row.live ? "live" : "NOT LIVE"}</td><td class="num">${age(row.age_ms)}</td><td class="num">${w.limit_ms.toFixed(0)} ms</td>
         <td class="num">${row.received}</td><td class="num">${row.dropped}</td><td class="num">${row.rejected}</td><td class="num">${fixed(row.gap_max_ms, 0)} ms</td></tr>`; })}

@@ -59,25 +59,23 @@ export class Pane {
     const { width, height } = this.vectors.begin();
     const k = width / p.width;
     const px = (ras) => { const [x, y, z] = toPixel(p, ras); return [(x + 0.5) * k, (y + 0.5) * k, z]; };
+    const at = px(store.crosshair).map(Math.round);
+    const hair = [[0, at[1], at[0] - 12 * k, at[1]], [at[0] + 12 * k, at[1], width, at[1]], [at[0], 0, at[0], at[1] - 12 * k], [at[0], at[1] + 12 * k, at[0], height]].map((s) => s.map(Math.round));
+    this.vectors.segments(hair, "organ", 1);
+    this.outlines(p, px, hair);
     this.doses(p, frame, k);
-    const lines = store.outlines;
-    if (lines && lines.views[this.name] && Math.abs(dot(add(lines.at, store.crosshair, -1), p.n)) < 2) {
-      for (const row of lines.views[this.name]) {
-        const points = row.ras.map(px);
-        this.vectors.line(points, row.role);
-      }
-      for (const row of lines.views[this.name]) {
-        const points = row.ras.map(px).filter(([x, y]) => x > 0 && y > 0 && x < width && y < height);
-        if (!points.length) continue;
-        const low = points.reduce((a, b) => (b[1] > a[1] ? b : a));
-        this.vectors.word(row.name, low[0], low[1] + this.vectors.rem * 0.4, row.role);
-      }
-    }
     this.trajectories(px);
     this.tools(px);
     this.points(px, k / p.mm);
-    const at = px(store.crosshair);
-    this.vectors.segments([[0, at[1], at[0] - 12 * k, at[1]], [at[0] + 12 * k, at[1], width, at[1]], [at[0], 0, at[0], at[1] - 12 * k], [at[0], at[1] + 12 * k, at[0], height]].map((s) => s.map(Math.round)), "organ", 1);
+  }
+
+  // The plan where the plane cuts it, with names.
+  outlines(p, px, hair) {
+    const lines = store.outlines;
+    if (!lines || !lines.views[this.name] || Math.abs(dot(add(lines.at, store.crosshair, -1), p.n)) >= 2) return;
+    const rows = lines.views[this.name].map((row) => ({ name: row.name, role: row.role, points: row.ras.map(px) }));
+    for (const row of rows) this.vectors.line(row.points, row.role);
+    this.vectors.nameLines(rows, `${lines.at} ${p.origin} ${p.mm} ${p.u}`, { lines: hair.map(([x0, y0, x1, y1]) => [[x0, y0], [x1, y1]]) });
   }
 
   // 240 CEM43 as it is, thick, and as it will be if power goes off now, dotted; in tissue coordinates where they are known.
@@ -100,7 +98,7 @@ export class Pane {
     if (!this.edges[name] || this.edges[name].key !== key) this.edges[name] = { key, rows: edgesOf(frame, p, layer, level, 2) };
     const rows = this.edges[name].rows.map((s) => s.map((v) => (v + 0.5) * k));
     this.vectors.segments(rows, role, role === "dose" ? 3 : 2);
-    if (rows.length) this.vectors.word(words, rows[0][0], rows[0][1] - this.vectors.rem * (role === "dose" ? 1 : 2), role);
+    if (rows.length) this.vectors.word(words, rows[0][0], rows[0][1], role, { name });
   }
 
   // Regions that a person placed: a ring of their size where the plane cuts them.
@@ -110,7 +108,7 @@ export class Pane {
       const cut = point.radius_mm ** 2 - at[2] ** 2;
       if (cut <= 0) continue;
       this.vectors.ring(at, Math.max(4, Math.sqrt(cut) * perMm), "gate");
-      this.vectors.word(point.limit_c ? `${point.name} lim ${point.limit_c}` : point.name, at[0], at[1] + this.vectors.rem, "gate");
+      this.vectors.word(point.limit_c ? `${point.name} lim ${point.limit_c}` : point.name, at[0], at[1], "gate", { name: point.name });
     }
   }
 
@@ -130,8 +128,9 @@ export class Pane {
       const at = px(tip);
       if (norm(add(tip, store.crosshair, -1)) > 200) continue;
       this.vectors.line([at, px(hand)], "tool", { width: 2 });
+      this.vectors.ground.line([at, px(hand)]);
       this.vectors.cross(at, 0.6, 0.15);
-      this.vectors.word(`${name} ${at[2] > 1 ? "behind " : at[2] < -1 ? "before " : ""}${Math.abs(at[2]) > 1 ? `${Math.abs(at[2]).toFixed(0)} mm` : ""}`, at[0] + 4 * this.vectors.rem, at[1] - 1.1 * this.vectors.rem, "tool");
+      this.vectors.word(`${name} ${at[2] > 1 ? "behind " : at[2] < -1 ? "before " : ""}${Math.abs(at[2]) > 1 ? `${Math.abs(at[2]).toFixed(0)} mm` : ""}`, at[0], at[1], "tool", { name, pad: 0.8 });
     }
   }
 

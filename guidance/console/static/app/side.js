@@ -40,8 +40,8 @@ export function Status() {
   const on = store.live && now && now.power > 0;
   return html`<div class="status">
     <span class="t1 strong" id="phase">${phase}</span>
-    ${now && html`<span class="beam t2 ${on ? "on" : ""}">BEAM<span class="lamp">${on ? "\u2600" : "\u2715"}</span>${store.live ? (on ? "ON " : "OFF") : "---"}</span>`}
-    ${now && html`<span class="t2 num strong">${fixed(now.power, 0)} W</span>`}
+    ${now && html`<span class="beam t1 ${on ? "on" : ""}">BEAM<span class="lamp">${on ? "\u2600" : "\u2715"}</span>${store.live ? (on ? "ON " : "OFF") : "---"}</span>`}
+    ${now && html`<span class="t2 num strong watt">${fixed(now.power, 0)} W</span>`}
     ${store.state && store.state.gate && html`<span class="t2 gate">GATE auto ${store.live ? (store.state.gate.open ? "OPEN" : "CLOSED") : "---"}</span>`}
   </div>`;
 }

@@ -39,18 +39,18 @@ export class Space extends Component {
     const k = Math.min(width, height * 1.3) / SCALE_MM;
     const middle = plan && plan.targets.length ? plan.targets[0].center_mm : store.center;
     const px = (ras) => { const d = add(ras, middle, -1); return [width / 2 + dot(d, u) * k, height / 2 - dot(d, v) * k]; };
-    for (const [letter, p] of Object.entries({ R: [1, 0, 0], L: [-1, 0, 0], A: [0, 1, 0], P: [0, -1, 0], S: [0, 0, 1], I: [0, 0, -1] })) {
-      const [x, y] = px(add(middle, p, 95));
-      this.vectors.word(letter, x, y, "text");
-    }
+    const letters = Object.entries({ R: [1, 0, 0], L: [-1, 0, 0], A: [0, 1, 0], P: [0, -1, 0], S: [0, 0, 1], I: [0, 0, -1] });
+    for (const [letter, p] of letters) this.vectors.letter(letter, ...px(add(middle, p, 95)));
     if (plan) {
       for (const wire of plan.wires) {
         wire.lines.forEach((line) => this.vectors.line(line.map(px), wire.role, { width: wire.role === "target" ? 2 : 1 }));
-        if (wire.lines.length) { const [x, y] = px(wire.lines[0][0]); this.vectors.word(wire.name, x, y, wire.role); }
       }
+      const rows = plan.wires.flatMap((wire) => wire.lines.map((line) => ({ name: wire.name, role: wire.role, points: line.map(px) })));
+      this.vectors.nameLines(rows, `${u} ${v} ${middle}`, { apart: 0.05 });
       for (const t of plan.trajectories) this.vectors.line([px(t.entry_mm), px(t.target_mm)], "gate");
     }
     this.treated(px, k);
+    for (const [letter, p] of letters) this.vectors.letter(letter, ...px(add(middle, p, 95))); // over the lines
     for (const [name, tool] of Object.entries(store.state ? store.state.tools : {})) {
       const row = store.welcome.tools[name];
       if (!row || row.role === "reference" || tool.quality !== "ok" || !store.live) continue;
@@ -58,7 +58,7 @@ export class Space extends Component {
       this.vectors.line([px(tip), px(add(tip, unit(turn(tool.ras_from_tool, row.axis)), row.length_mm))], "tool");
       this.vectors.cross(px(tip), 0.6, 0.15);
       const [x, y] = px(tip);
-      this.vectors.word(name, x, y + this.vectors.rem, "tool");
+      this.vectors.word(name, x, y, "tool", { pad: 0.8 });
     }
   }
 
@@ -81,7 +81,7 @@ export class Space extends Component {
     c.fillStyle = "#FFFFFF";
     const side = Math.max(2, k * 1.5);
     for (const p of this.dots) { const [x, y] = px(p); c.fillRect(x - side / 2, y - side / 2, side, side); }
-    if (this.dots.length) { const [x, y] = px(this.dots[0]); this.vectors.word("240 CEM43", x, y - this.vectors.rem, "dose"); }
+    if (this.dots.length) { const [x, y] = px(this.dots[0]); this.vectors.word("240 CEM43", x, y, "dose"); }
   }
 
   drag(event) {

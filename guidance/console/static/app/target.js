@@ -50,7 +50,7 @@ export function Bullseye() {
   const tail = a && a.ok ? polar(add([...a.off, 0], [...a.tilt, 0], 60)) : null;
   return html`<div class="well bull" role="img" aria-label="bullseye along the trajectory">
     <svg viewBox="-165 -106 330 212" aria-hidden="true">
-      ${RINGS.map((mm) => html`<g key=${mm}><circle r=${radial(mm)} fill="none" stroke="#A7B0B7" stroke-width="1" /><text x="3" y=${-radial(mm) - 3} font-size="12">${mm} mm</text></g>`)}
+      ${RINGS.map((mm) => html`<g key=${mm}><circle r=${radial(mm)} fill="none" stroke="#A7B0B7" stroke-width="1" /><text x="3" y=${radial(mm) + 11} font-size="12">${mm} mm</text></g>`)}
       ${a && html`<circle r=${radial(a.way.corridor_mm)} fill="none" stroke=${a.ok && a.on ? "#7CFC9A" : bright} stroke-width=${a.ok && a.on ? 4 : 2} stroke-dasharray=${a.ok && a.on ? "none" : "5 4"} />`}
       <path d="M-96 0H96M0-96V96" stroke="#4A535A" stroke-width="0.7" />
       ${tip && html`<g>

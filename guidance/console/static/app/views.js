@@ -150,7 +150,7 @@ export class Well extends Component {
       <canvas class="raw"></canvas><canvas class="vectors"></canvas>
       ${!frame && pictured && html`<div class="empty">no ${live ? name : "volume"} yet</div>`}
       <div class="top"><b>${live ? `LIVE ${name}` : TITLE[name]}${isVideo(name) ? html` <span class="mode">JPEG</span>` : ""}${!live && frame ? html` <span>${store.zoom.toFixed(1)}x ${LAYERS[store.layer].word}</span>` : ""}</b>
-        <span class="age ${old ? "old" : ""}">${!pictured ? "plan only, no picture" : old ? `NOT LIVE ${(ms / 1000).toFixed(1)}s` : age(ms)}</span></div>
+        <span class="age ${old ? "old" : ""}">${!pictured ? "plan only" : old ? `NOT LIVE ${(ms / 1000).toFixed(1)}s` : age(ms)}</span></div>
       ${letters && ["l", "r", "t", "b"].map((side, n) => html`<span class="letter ${side}">${letters[n]}</span>`)}
       <div class="readout">${this.pane ? this.pane.readout() : ""}</div>
       ${!live && this.pane && this.pane.last && html`<${ScaleBar} mm=${this.pane.last.mm * this.pane.last.width} base=${this.base} />`}
