@@ -25,6 +25,7 @@ from sim.scenario import LinkRow, Room
 from sim.timer import Timer
 
 _URGENT = (Acknowledgement, Command)
+PATIENCE_S = 3.0  # how long hands wait for their operator's console once anybody is connected
 
 
 class RunnerOptions(msgspec.Struct, frozen=True):
@@ -51,6 +52,7 @@ class Runner:
         self._planned: dict[int, int] = {}  # light peer -> when it is already planned
         loop = asyncio.get_running_loop()
         self._timer = Timer(loop)
+        self._impatience: asyncio.TimerHandle | None = None
         self._failure: asyncio.Future[None] = loop.create_future()
         self.sent: Counter[str] = Counter()
         self.received: Counter[str] = Counter()
@@ -94,6 +96,8 @@ class Runner:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._timer.close()
+        if self._impatience is not None:
+            self._impatience.cancel()
         self._failure.cancel()
         self._worker.shutdown(wait=True, cancel_futures=True)
         for link in self._links.values():
@@ -182,9 +186,15 @@ class Runner:
 
     def _noter(self, link: str) -> Callable[[bool, str, str], None]:
         def note(up: bool, peer: str, reason: str) -> None:
+            if up and self._impatience is None:
+                self._impatience = asyncio.get_running_loop().call_later(PATIENCE_S, self._begin)
             print(f"sim: {link} {'up' if up else 'down'} {peer} {reason}".rstrip(), file=sys.stderr, flush=True)
 
         return note
+
+    def _begin(self) -> None:
+        """Somebody is there, but no console: hands move without their operator."""
+        self._room.truth.world.operator_begins(self._clock.now_ns())
 
     def _loser(self, link: str) -> Callable[[str, int, str], None]:
         def lose(stream: str, count: int, reason: str) -> None:

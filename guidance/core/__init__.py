@@ -140,9 +140,12 @@ class Core:
         state = self._by_source.get((event.link, message.name))
         if state is None:
             return self._unlisted(event)
+        desk = self._by_kind[state.settings.kind]
+        if not isinstance(message, desk.takes):
+            state.rejected += 1
+            return self._unlisted(event)
         state.arrived(now_ns, message.device_time_ns, getattr(message, "number", -1))
         self.watch.tags(state, message, now_ns)
-        desk = self._by_kind[state.settings.kind]
         effects = [*desk.take(state, message, now_ns)]
         return [*self._judged(now_ns, desk.judged), *effects] if desk.judged else effects
 

@@ -18,6 +18,7 @@ class DeviceDesk(Desk):
     """Keeps the newest reading and status of each stream."""
 
     kinds = frozenset({"reading", "status"})
+    takes = (Reading, Status)
     judged = ("link_down_ms", "device_fault", *sorted(evidence.TOLD))
 
     def __init__(self, scene: Scene, consoles: Consoles) -> None:

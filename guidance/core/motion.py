@@ -39,6 +39,7 @@ class MotionDesk(Desk):
     """Frames of the one cine stream of a room, the gate on its target, and what both did."""
 
     kinds = frozenset({"cine"})
+    takes = (Image,)
     jobs = frozenset({"cine", "cine_frame"})
     judged = (SHARE, CENTROID, QUALITY, *UNUSUAL)
 

@@ -20,6 +20,7 @@ class PoseDesk(Desk):
     """Takes poses, keeps the facts about them, says where the tools are."""
 
     kinds = frozenset({"pose"})
+    takes = (Pose,)
 
     def __init__(self, scene: Scene) -> None:
         self._scene = scene

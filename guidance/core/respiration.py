@@ -26,6 +26,7 @@ class RespirationDesk(Desk):
     """Streams of kind `respiration`: poses of a marker on the chest, or profiles of a navigator."""
 
     kinds = frozenset({"respiration"})
+    takes = (Pose, Image)
     jobs = frozenset({"respiration"})
     judged = (LOST,)
 

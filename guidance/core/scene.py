@@ -23,6 +23,7 @@ class Desk:
     """One part of the core: the stream kinds and job kinds that it takes, and what it does with them."""
 
     kinds: frozenset[str] = frozenset()  # kinds of streams whose messages come here
+    takes: tuple[type[AnyMessage], ...] = ()  # what such streams consist of; nothing else is a sign of life
     jobs: frozenset[str] = frozenset()  # kinds of jobs whose results come here
     judged: tuple[str, ...] = ()  # facts that a message or a result changes and that cannot wait for the next tick
 

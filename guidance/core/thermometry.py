@@ -15,6 +15,7 @@ class ThermometryDesk(Desk):
     """Frames of the one thermometry stream of a room."""
 
     kinds = frozenset({"thermometry"})
+    takes = (Image,)
     jobs = frozenset({"thermometry"})
     judged = ("thermometry_age_periods", "frames_not_rising", *evidence.FRAME_FACTS)
 

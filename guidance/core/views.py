@@ -23,6 +23,7 @@ class ViewDesk(Desk):
     """Asks the show lane for pictures and sends what it drew."""
 
     kinds = frozenset({"ultrasound", "xray", "video"})
+    takes = (Image,)
     jobs = frozenset({"frame", "planes"})
 
     def __init__(self, scene: Scene) -> None:

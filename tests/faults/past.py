@@ -27,6 +27,7 @@ _ROWS: tuple[tuple[int, int, int, tuple[str, ...], tuple[float, ...]], ...] = (
     (8196, 1, 2, ("pixels not finite", "pause of 3 periods and more"), (232.224, 539.545)),
     (441, 0, 0, ("reference hidden", "second reference pushed"), (672.152, 692.932)),
     (5367, 0, 0, ("reference pushed", "reference hidden"), (12.537, 33.24)),
+    (4045, 1, 2, ("flip on the tracker's wire", "flip on the device's wire"), (676.411, 223.698)),
     (2369, 1, 1, ("no signal", "http on the scanner's wire"), (404.147, 553.114)),
 )
 _INDEX = {row.name: number for number, row in enumerate(FAULTS)}
