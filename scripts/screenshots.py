@@ -24,8 +24,8 @@ def save(page: Page, name: str) -> None:
     """One picture."""
     OUT.mkdir(parents=True, exist_ok=True)
     picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
-    if picture.width > 1920:
-        picture = picture.resize((1920, 1080), Image.Resampling.LANCZOS)
+    if picture.width > SIZE["width"]:
+        picture = picture.resize((1600, 900), Image.Resampling.LANCZOS)
     few = picture.quantize(256, method=Image.Quantize.MEDIANCUT, kmeans=4, dither=Image.Dither.NONE)
     few.save(OUT / f"{name}.png", optimize=True)
     print(f"{OUT / name}.png", flush=True)

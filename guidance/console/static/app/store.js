@@ -40,10 +40,13 @@ export const serviceMs = () => (store.offsetMs === null ? 0 : performance.now() 
 export const clock = (ms) => (ms ? new Date(ms).toTimeString().slice(0, 8) : "--:--:--");
 export const nsToMs = (ns) => ns / 1e6;
 
+const MOST = 1e5; // a dose can pass a million: its figures would push the limit off the page
+
 // Numbers keep their decimals and their place; what is missing or not live has none.
 export function fixed(value, digits = 1) {
   if (!store.live || typeof value !== "number" || !Number.isFinite(value)) return digits ? `--.${"-".repeat(digits)}` : "--";
-  return value.toFixed(digits);
+  if (Math.abs(value) >= MOST) return value.toExponential(1).replace("+", "");
+  return (Math.abs(value) < 0.5 * 10 ** -digits ? 0 : value).toFixed(digits); // never -0.0
 }
 export const age = (ms) => (typeof ms === "number" && store.live ? `${(ms / 1000).toFixed(ms < 1000 ? 2 : 1)}s` : "-.--s");
 export const inControl = () => Boolean(store.state && store.welcome && store.state.control === store.welcome.actor);

@@ -121,7 +121,7 @@ export class Vectors {
     if (!points.length) return null;
     const thing = around(points);
     if (role === "target" && Math.max(thing[2] - thing[0], thing[3] - thing[1]) < CLEAR * this.rem) ground.taken.push(thing);
-    for (const words of text.length > 9 ? [text, `${text.slice(0, 7)}.`] : [text]) {
+    for (const words of text.length > 10 ? [text, `${text.slice(0, 8)}.`] : [text]) {
       const place = ground.place(thing, [this.width(words), this.rem], this.kept.get(text));
       if (!place) continue;
       this.kept.set(text, place.n);
@@ -130,13 +130,17 @@ export class Vectors {
     return null;
   }
 
-  // A word beside a point that moves; `name` is what stays the same of it, `pad` how far it keeps off, in rem.
+  // A word beside a point that moves. `name`: what stays the same of it, and stands alone where the whole finds no
+  // place; `pad`: how far it keeps off, in rem.
   word(text, x, y, role, { name = text, pad = 0.5 } = {}) {
     const r = pad * this.rem;
-    const place = this.ground.place([x - r, y - r, x + r, y + r], [this.width(text), this.rem], this.kept.get(name));
-    if (!place) return;
-    this.kept.set(name, place.n);
-    this.write({ text, role, box: place.box, leader: leader(place.box, [[x, y]], (pad + 1) * this.rem) });
+    for (const words of new Set([text, name])) {
+      const place = this.ground.place([x - r, y - r, x + r, y + r], [this.width(words), this.rem], this.kept.get(name));
+      if (!place) continue;
+      this.kept.set(name, place.n);
+      this.write({ text: words, role, box: place.box, leader: leader(place.box, [[x, y]], (pad + 1) * this.rem) });
+      return;
+    }
   }
 
   write({ text, role, box, leader: line }) {
