@@ -201,22 +201,28 @@ def _told_late(hazard: str, rule: str, subject: str, since_ns: int, until_ns: in
 
 
 def repeated_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """K2: a free tool sent as valid whose pose repeats bit by bit ten times."""
+    """K2: a free tool sent as valid whose pose repeats bit by bit ten times, and longer than a tick."""
     for stream, samples in trace.poses.items():
         last: Sample | None = None
-        repeats = first_ns = 0
+        repeats = first_ns = over_ns = 0
         for sample in samples:
             if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
                 continue
             if sample.usable and last is not None and np.array_equal(sample.matrix, last.matrix):
                 repeats += 1
                 first_ns = first_ns if repeats > 1 else sample.at_ns
-                if repeats > limits["pose_repeats"] and repeats - 1 <= limits["pose_repeats"]:
-                    since = max(first_ns, sample.at_ns - 200 * MS)
-                    yield Expectation("K2", "K2", stream, since, 250.0, "ALERT", ALWAYS)
+                over_ns = over_ns or (sample.at_ns if repeats > limits["pose_repeats"] else 0)
             else:
-                repeats = 0
+                yield from _repeated(stream, first_ns, over_ns, sample.at_ns)
+                repeats = over_ns = 0
             last = sample
+        yield from _repeated(stream, first_ns, over_ns, until_ns)
+
+
+def _repeated(stream: str, first_ns: int, over_ns: int, end_ns: int) -> Iterator[Expectation]:
+    if over_ns:
+        since = max(first_ns, over_ns - 200 * MS)
+        yield Expectation("K2", "K2", stream, since, 250.0, "ALERT", ALWAYS, end_ns <= over_ns + GRACE_NS)
 
 
 def invalid_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:

@@ -28,6 +28,7 @@ _ROWS: tuple[tuple[int, int, int, tuple[str, ...], tuple[float, ...]], ...] = (
     (441, 0, 0, ("reference hidden", "second reference pushed"), (672.152, 692.932)),
     (5367, 0, 0, ("reference pushed", "reference hidden"), (12.537, 33.24)),
     (4045, 1, 2, ("flip on the tracker's wire", "flip on the device's wire"), (676.411, 223.698)),
+    (5900, 3, 2, ("http on the tracker's wire", "hidden tool repeats its pose"), (303.967, 620.64)),
     (2369, 1, 1, ("no signal", "http on the scanner's wire"), (404.147, 553.114)),
 )
 _INDEX = {row.name: number for number, row in enumerate(FAULTS)}
