@@ -5,6 +5,7 @@ CAP_SYS_NICE or a `nice` limit; without it everything works and is late now and 
 """
 
 import os
+import struct
 import sys
 import threading
 
@@ -20,6 +21,20 @@ def take_priority(nice: int) -> bool:
     except PermissionError:
         return False
     return True
+
+
+def keep_processors_awake() -> int | None:
+    """Ask the kernel that idle processors wake at once, until the descriptor that this returns is closed.
+
+    A processor that slept wakes late and works slowly at first. None where that is not permitted or not known
+    (Linux's PM quality of service; cyclictest does the same).
+    """
+    try:
+        descriptor = os.open("/dev/cpu_dma_latency", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    os.write(descriptor, struct.pack("i", 0))
+    return descriptor
 
 
 def take_usual_priority() -> None:

@@ -49,6 +49,7 @@ class Room:
         self.recorder = recorder
         self.watchers: list[Watcher] = []
         self.hastened = False  # the loop's thread runs before others
+        self.awake = False  # idle processors are kept from sleeping
         settings = core.settings
         self.meter = Meter(frozenset(row.name for row in settings.streams if row.kind in IMAGES))
         self.links: dict[str, AnyLink] = {

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import gc
+import os
 import secrets
 import signal
 import sys
@@ -15,7 +16,7 @@ from typing import Any
 from devices.clock import SystemClock
 from devices.mqtt.broker import EmbeddedBroker
 from devices.mqtt.outbox import MemoryOutbox, Outbox
-from devices.priority import LOOP, take_priority, take_usual_priority
+from devices.priority import LOOP, keep_processors_awake, take_priority, take_usual_priority
 from guidance.core import Core
 from guidance.events import AnyEvent, Effect
 from guidance.load import recording_header
@@ -78,6 +79,7 @@ class Session:
         self._apart = apart
         self.journal: Journal | None = None
         self._watch: asyncio.Task[None] | None = None
+        self._awake: int | None = None
 
     async def __aenter__(self) -> "Session":
         settings = self.core.settings
@@ -98,6 +100,8 @@ class Session:
         sys.setswitchinterval(SWITCH_S)
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(2, "aside", take_usual_priority))
         self.room.hastened = take_priority(LOOP)
+        self._awake = keep_processors_awake()
+        self.room.awake = self._awake is not None
         gc.disable()
         self._collector = asyncio.create_task(self._collect())
         self._watch = asyncio.create_task(self._self_watch(recorder, outbox, keeper).run(), name="self-watch")
@@ -144,6 +148,8 @@ class Session:
                     await task
         gc.enable()
         take_usual_priority()
+        if self._awake is not None:
+            os.close(self._awake)
         await self._stop_devices()
         if self._lifeline is not None:
             self._lifeline.close()

@@ -67,6 +67,7 @@ def summarise(room: Room, book: Logbook, duration_s: float) -> dict[str, Any]:
         "device_to_consumer_ms": _device_to_consumer(room),
         "loop_late_ms": meter.loop_late.summary(),
         "priority": "raised" if room.hastened else "not permitted: poses may wait for other programs",
+        "processors": "kept awake" if room.awake else "may sleep: what follows a pause takes longer",
         "lanes": {
             name: {"done": lane.finished, "replaced": lane.replaced, "busy_s": round(lane.busy_ns / 1e9, 3)}
             for name, lane in room.lanes.items()

@@ -6,6 +6,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+
 from devices.priority import LANE, LOOP, USUAL, take_priority
 
 
@@ -36,3 +38,14 @@ async def test_the_loop_and_its_lanes_go_first_nothing_else_does_and_it_ends_wit
     assert first == ({loop: LOOP} | {f"lane-{name}": LANE for name in room.lanes} if room.hastened else {})
     await service.close()
     assert set(niceness().values()) <= usual
+
+
+async def test_processors_are_kept_awake_while_the_session_lasts(service) -> None:
+    session = await service.open()
+    assert session.room.awake == os.access("/dev/cpu_dma_latency", os.W_OK)
+    held = session._awake
+    assert (held is not None) == session.room.awake
+    await service.close()
+    if held is not None:
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(held)
