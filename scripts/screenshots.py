@@ -149,7 +149,7 @@ ALL = {
     "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 12, treats=True),
     "microwave_liver_us": lambda b: procedure(b, "microwave_liver_us", ("Target", "Monitor"), 10),
     "fusion_biopsy_prostate": lambda b: procedure(b, "fusion_biopsy_prostate", ("Target", "Monitor"), 8),
-    "stereotactic_brain": lambda b: procedure(b, "stereotactic_brain", ("Target",), 8),
+    "stereotactic_brain": lambda b: procedure(b, "stereotactic_brain", ("Target",), 24),
 }
 
 

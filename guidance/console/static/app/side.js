@@ -3,6 +3,8 @@ import { html } from "/static/vendor/preact-htm.js";
 import { Graphs } from "./graphs.js";
 import { age, fixed, store } from "./store.js";
 
+const NO_LIMIT = 1e9; // a plan states so much where a place may take any dose
+
 const BAR = { degC: [35, 62], "%": [0, 100], "CEM43 min": [0, 25], mm: [0, 20], deg: [0, 20] };
 
 function Bar({ row }) {
@@ -22,7 +24,7 @@ export function Numbers({ rows }) {
       <td class="value">${fixed(row.value, row.digits)}</td>
       <td class="dim">${row.unit}${typeof row.sigma === "number" ? html` <span class="num">\u00b1${fixed(row.sigma)}</span>` : ""}</td>
       <td><${Bar} row=${row} /></td>
-      <td class="num dim">${typeof row.limit === "number" ? `lim ${row.limit >= 1000 ? row.limit.toExponential(0) : row.limit}` : ""}</td>
+      <td class="num dim">${typeof row.limit === "number" && row.limit < NO_LIMIT ? `lim ${row.limit >= 1000 ? row.limit.toExponential(0) : row.limit}` : ""}</td>
     </tr>`)}
   </tbody></table>`;
 }
