@@ -76,7 +76,8 @@ class PlaneRoom:
         return [m for link, m in self.sent if link == "mr" and isinstance(m, Command) and m.verb == "PLANE"]
 
 
-def test_the_scanner_is_asked_it_answers_and_the_dose_goes_on() -> None:
+def test_the_scanner_is_asked_it_answers_and_the_dose_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("guidance.lanes.ahead.SPREAD_C", 20.0)  # nobody waits for the rim: a dose within seconds
     room = PlaneRoom(ACTS)
     scanner, console = room.simulated.peers[0], room.simulated.peers[2]
     before_mm = scanner.geometry.copy()
