@@ -76,9 +76,12 @@ def _depth_mm(
     """
     least = -signed_distance_mm(treated, points)
     edge = onto_surface(treated, onto_surface(treated, beside, step_mm / 4), step_mm / 4)
-    edge = edge[np.abs(signed_distance_mm(treated, edge)) < step_mm / 4]
-    if not len(edge):
-        return np.where(least > 0, np.maximum(least, reach_mm), least)
-    away, _ = cKDTree(edge).query(points)
-    sure = np.sqrt(np.maximum(away**2 - (SPREAD * step_mm) ** 2, 0.0))
-    return np.where(least > 0, np.maximum(least, np.minimum(sure, reach_mm)), least)
+    found = np.abs(signed_distance_mm(treated, edge)) < step_mm / 4
+    sure = np.full(len(points), reach_mm)
+    if found.any():
+        away, _ = cKDTree(edge[found]).query(points)
+        sure = np.minimum(sure, np.sqrt(np.maximum(away**2 - (SPREAD * step_mm) ** 2, 0.0)))
+    if not found.all():  # the surface lies within a step of those, somewhere
+        away, _ = cKDTree(beside[~found]).query(points)
+        sure = np.minimum(sure, away - step_mm)
+    return np.where(least > 0, np.maximum(least, sure), least)

@@ -40,9 +40,18 @@ async def test_the_loop_and_its_lanes_go_first_nothing_else_does_and_it_ends_wit
     assert set(niceness().values()) <= usual
 
 
+def can_stay_awake() -> bool:
+    """Whether this system lets a program keep its processors awake."""
+    try:
+        os.close(os.open("/dev/cpu_dma_latency", os.O_WRONLY))
+    except OSError:
+        return False
+    return True
+
+
 async def test_processors_are_kept_awake_while_the_session_lasts(service) -> None:
     session = await service.open()
-    assert session.room.awake == os.access("/dev/cpu_dma_latency", os.W_OK)
+    assert session.room.awake == can_stay_awake()
     held = session._awake
     assert (held is not None) == session.room.awake
     await service.close()
