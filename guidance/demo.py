@@ -36,7 +36,8 @@ class SimulatedRoom:
         )
         assert self._process.stdout is not None
         try:
-            line = await asyncio.wait_for(self._process.stdout.readline(), READY_S)
+            async with asyncio.timeout(READY_S):
+                line = await self._process.stdout.readline()
             addresses: dict[str, str] = json.loads(line)["ready"]
         except (TimeoutError, json.JSONDecodeError, KeyError) as fault:
             await self.stop()
@@ -50,7 +51,8 @@ class SimulatedRoom:
             return
         process.send_signal(signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.communicate(), END_S)
+            async with asyncio.timeout(END_S):
+                await process.communicate()
         except TimeoutError:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
@@ -99,7 +101,8 @@ async def run_demo(procedure: str, duration_s: float | None, seed: int, browser:
             on_signals(session.end)
             print(f"console: {address}", flush=True)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(session.all_live(), LIVE_S)
+                async with asyncio.timeout(LIVE_S):
+                    await session.all_live()
             if browser:
                 _open_browser(address)
             return await session.run(duration_s)

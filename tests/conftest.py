@@ -84,6 +84,13 @@ async def no_leaked_tasks(request: pytest.FixtureRequest) -> AsyncIterator[None]
     assert not leaked, f"tasks left running: {leaked}"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long campaigns have no time limit."""
+    for item in items:
+        if {"soak", "fuzz"} & set(item.path.relative_to(ROOT).parts):
+            item.add_marker(pytest.mark.timeout(0))
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long campaigns (make soak)")
     parser.addoption("--fuzz", action="store_true", help="fuzz for long (make fuzz)")

@@ -14,6 +14,8 @@ from amqtt.errors import BrokerError
 from devices.errors import LinkError, LocalProtocolError
 from devices.mqtt.settings import is_loopback
 
+AGAIN_S = 0.05  # between two cancellations of a reader that did not end
+
 
 class EmbeddedBroker:
     """An MQTT 3.1.1 broker on loopback; `port` 0 takes a free one and is the real one after `start`."""
@@ -42,10 +44,21 @@ class EmbeddedBroker:
         self.port = broker._servers["default"].instance.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
-        """Close every connection."""
-        if self._broker is not None:
-            await self._broker.shutdown()
-            self._broker = None
+        """Close every connection.
+
+        amqtt waits for its readers with `asyncio.wait_for`, which before Python 3.12 forgets a cancellation
+        when a packet arrives at the same moment, and then waits for ever: they are cancelled until they end.
+        """
+        broker, self._broker = self._broker, None
+        if broker is None:
+            return
+        readers = [handler._reader_task for _, handler in broker._sessions.values()]
+        closing = asyncio.create_task(broker.shutdown())
+        while not (await asyncio.wait({closing}, timeout=AGAIN_S))[0]:
+            for reader in readers:
+                if reader is not None and reader.cancelling():
+                    reader.cancel()
+        await closing
 
 
 async def _serve(host: str, port: int) -> None:

@@ -145,7 +145,8 @@ class MqttLink:
             pause_s = self._settings.retry_first_s if self.counters["connects"] > connects else pause_s * 2
             pause_s = min(pause_s, self._settings.retry_most_s)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._stop.wait()
 
     def _make_client(self) -> aiomqtt.Client:
         settings = self._settings

@@ -55,7 +55,8 @@ class Client:
     async def serve(self) -> None:
         """Until the page goes or breaks the protocol."""
         try:
-            hello = self._parsed(await asyncio.wait_for(self._socket.receive_text(), HELLO_S))
+            async with asyncio.timeout(HELLO_S):
+                hello = self._parsed(await self._socket.receive_text())
             role = self._desk.tokens.role(str(hello.get("token", "")))
         except (TimeoutError, ValueError, KeyError, LocalProtocolError) as fault:
             await self._socket.close(POLICY_VIOLATION, str(fault)[:120])
@@ -107,7 +108,8 @@ class Client:
                     self._sent[name] = self._unacked[name] = ready[0]
                     await self._socket.send_bytes(ready[1])
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), max(0.0, due - loop.time()))
+                async with asyncio.timeout_at(due):
+                    await self._wake.wait()
             self._wake.clear()
 
     async def _beat(self) -> None:
@@ -191,7 +193,8 @@ class Client:
     async def _kept(self, message: dict[str, Any], verb: str, verdict: Verdict) -> None:
         kept = True
         try:
-            await asyncio.wait_for(self._desk.room.kept(), KEPT_S)
+            async with asyncio.timeout(KEPT_S):
+                await self._desk.room.kept()
         except TimeoutError:
             kept = False
         told = {"kind": "verdict", "verb": verb, "done": verdict.done, "reasons": verdict.reasons, "kept": kept}

@@ -140,6 +140,11 @@ async def _run(seeds: list[int], without: str, out: asyncio.Queue[Named | None])
     await out.put(None)
 
 
+async def _within(seconds: float, task: asyncio.Task[None]) -> None:
+    async with asyncio.timeout(seconds):
+        await task
+
+
 def run_socket_cases(seeds: Iterable[int], without: str) -> Iterator[Named]:
     """Every seed over sockets, in a few live sessions."""
     import uvloop
@@ -161,4 +166,4 @@ def run_socket_cases(seeds: Iterable[int], without: str) -> Iterator[Named]:
 
         while (row := runner.run(following())) is not None:
             yield row
-        runner.run(asyncio.wait_for(task, 10))
+        runner.run(_within(10, task))

@@ -116,7 +116,8 @@ class BusyRoom(SocketRoom):
         began_ns = time.perf_counter_ns()
         await self.proxies[link].pass_on(data)
         try:
-            late_ms = (await asyncio.wait_for(self._stopped, NEVER_S) - began_ns) / 1e6
+            async with asyncio.timeout(NEVER_S):
+                late_ms = (await self._stopped - began_ns) / 1e6
         except TimeoutError:
             present = [alarm.id for alarm in self.session.core.judge.shown()]
             return kind, None, f"no STOP; {self.session.core.treatment.phase.value}, {present}"
@@ -143,7 +144,8 @@ class BusyRoom(SocketRoom):
     async def _message_of(self, link: str) -> None:
         """Return with the next reading or picture of this link."""
         self._arrived[link].clear()
-        await asyncio.wait_for(self._arrived[link].wait(), READY_S)
+        async with asyncio.timeout(READY_S):
+            await self._arrived[link].wait()
 
     def _evidence(self, message: AnyMessage, later_ns: int) -> AnyMessage:
         """A later message of the same device that must stop the room."""

@@ -172,7 +172,8 @@ class Session:
         self.room.watchers.append(see)
         self.room.act("STOP", "service", reason="the service ends")
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(confirmed.wait(), STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await confirmed.wait()
 
     async def _collect(self) -> None:
         while True:
@@ -196,7 +197,8 @@ class Session:
         """Run for `duration_s` (None: until `end`) and return the summary."""
         began_ns = self.clock.now_ns()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), duration_s)
+            async with asyncio.timeout(duration_s):
+                await self._ended.wait()
         return summarise(self.room, self.book, (self.clock.now_ns() - began_ns) / 1e9)
 
 

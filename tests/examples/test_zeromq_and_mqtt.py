@@ -44,7 +44,9 @@ async def read_until(process, *wanted) -> str:
     said = ""
     async with asyncio.timeout(60):
         while not all(word in said for word in wanted):
-            said += (await process.stdout.readline()).decode()
+            line = await process.stdout.readline()
+            assert line, f"it ended after {said!r}"
+            said += line.decode()
     return said
 
 

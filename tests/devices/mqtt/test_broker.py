@@ -50,6 +50,26 @@ async def test_it_listens_on_loopback_only(embedded):
             socket.create_connection((host, embedded.port), timeout=1).close()
 
 
+CONNECT = bytes.fromhex("100d00044d5154540402003c000174")  # MQTT 3.1.1, clean, 60 s, client "t"
+PING = bytes.fromhex("c000")
+
+
+async def test_it_ends_while_a_client_talks():
+    """A packet that meets the cancellation of its reader made the broker wait for ever (Python 3.11)."""
+    for _ in range(30):
+        broker = EmbeddedBroker()
+        await broker.start()
+        reader, writer = await asyncio.open_connection("127.0.0.1", broker.port)
+        writer.write(CONNECT)
+        assert (await reader.readexactly(4))[0] == 0x20
+        writer.write(PING * 2000)
+        await writer.drain()
+        await reader.readexactly(2)
+        async with asyncio.timeout(20):
+            await broker.stop()
+        writer.close()
+
+
 def test_it_runs_as_a_process_of_its_own():
     command = [sys.executable, "-m", "devices.mqtt.broker"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
