@@ -5,7 +5,8 @@
     layers                 in the order of the header, each padded to a multiple of eight
 
 Values are uint16 or uint8; value = raw * scale + offset, and the highest raw value of a
-layer that has `missing` means that nothing was measured there.
+layer that has `missing` means that nothing was measured there. A layer with a `box` tells only the
+voxels within it; all others are `outside`.
 """
 
 import struct
@@ -14,11 +15,13 @@ from typing import Any
 
 import cv2
 import msgspec
+import numba
 import numpy as np
 from numpy.typing import NDArray
 
 MISSING = 65535
 JPEG_QUALITY = 80
+Box = tuple[tuple[int, int], ...]
 WHITE_SHARE = 0.998  # of a picture's pixels are darker than what is shown as white
 _ALIGN = 8
 
@@ -33,6 +36,8 @@ class Layer(msgspec.Struct, frozen=True):
     offset: float = 0.0
     missing: bool = False
     white: float | None = None  # value to show as white: all but the brightest 0.2 % are darker
+    box: Box | None = None  # (first, end) of slices, rows and columns that `values` holds; None: of all
+    outside: int = 0  # the raw value of all others
 
     def described(self) -> dict[str, Any]:
         """Its row in the header."""
@@ -45,7 +50,31 @@ class Layer(msgspec.Struct, frozen=True):
             "offset": self.offset,
             "missing": MISSING if self.missing else None,
             "white": self.white,
+            "box": self.box,
+            "outside": self.outside,
         }
+
+    def cut(self, outside: int) -> "Layer":
+        """The same voxels, told without most of those that are only `outside`."""
+        told = self.values != outside
+        ends = [np.flatnonzero(told.any(axis=axes)) for axes in ((1, 2), (0, 2), (0, 1))]
+        box = tuple((int(some[0]), int(some[-1]) + 1) if some.size else (0, 0) for some in ends)
+        values = self.values[tuple(slice(*pair) for pair in box)]
+        return msgspec.structs.replace(self, values=values, box=box, outside=outside)
+
+
+_IN = numba.types.Array(numba.float32, 1, "C", readonly=True)
+_SAYS = numba.types.Array(numba.boolean, 1, "C", readonly=True)
+
+
+@numba.njit(numba.void(_IN, _SAYS, numba.float64, numba.float64, numba.uint16[::1]), cache=True)
+def _quantise(values, known, scale, offset, out):  # type: ignore[no-untyped-def]
+    """Writes what `quantised` says. It keeps the interpreter: to get it back would take longer than the work."""
+    most, per_step = offset + scale * (MISSING - 1), 1.0 / scale
+    for n in range(values.size):
+        value = np.float64(values[n])
+        held = min(max(value, offset), most)
+        out[n] = np.uint16((held - offset) * per_step + 0.5) if known[n] and np.isfinite(value) else MISSING
 
 
 def quantised(
@@ -55,10 +84,19 @@ def quantised(
 
     Values beyond the range take its end, so that hot stays hot.
     """
-    known = np.isfinite(values) if valid is None else valid & np.isfinite(values)
-    held = np.clip(np.where(known, values, offset), offset, offset + scale * (MISSING - 1))
-    raw = ((held - offset) * (1.0 / scale) + 0.5).astype(np.uint16)
-    raw[~known] = MISSING
+    flat = np.ascontiguousarray(values, np.float32).reshape(-1)
+    known = np.ones(flat.size, np.bool_) if valid is None else np.ascontiguousarray(valid, np.bool_).reshape(-1)
+    raw = np.empty(values.shape, np.uint16)
+    _quantise(flat, known, scale, offset, raw.reshape(-1))
+    return Layer(name, raw, unit, scale, offset, missing=True)
+
+
+def log_quantised(name: str, values: NDArray[Any], unit: str, scale: float, offset: float, least: float) -> Layer:
+    """log10 of `values` as uint16 in steps of `scale` from `offset`; below `least` it is raw 0."""
+    raw = np.zeros(values.shape, np.uint16)
+    some = values >= least
+    held = np.log10(values[some].astype(np.float64)) - offset
+    raw[some] = (np.clip(held, 0.0, scale * (MISSING - 1)) * (1.0 / scale) + 0.5).astype(np.uint16)
     return Layer(name, raw, unit, scale, offset, missing=True)
 
 

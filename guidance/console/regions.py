@@ -29,7 +29,7 @@ class Regions:
         self._plan = plan
         self._settings = settings
         self._structures = sorted(plan.structures, key=lambda s: _DRAWN_LAST.get(s.role, 0)) if plan else []
-        self._masks: dict[str, NDArray[np.bool_]] = {}
+        self._masks: dict[str, NDArray[np.intp]] = {}  # flat places of each target's voxels
         self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
         self._lines: list[dict[str, Any]] = []  # of the newest live picture
         self._lines_for: tuple[Matrix, tuple[int, ...]] | None = None
@@ -131,27 +131,33 @@ class Regions:
             rows.append({"name": structure.name, "role": structure.role, "lines": lines})
         return rows
 
+    def has_masks(self, volume: dict[str, Any]) -> bool:
+        """Whether the targets' voxels are known for this volume's geometry."""
+        return self._masked_for == (volume["ras_from_image"].tobytes(), volume["magnitude"].shape)
+
     def measure(self, volume: dict[str, Any]) -> None:
         """Display numbers of each target from the newest volume."""
         if self._plan is None or "temperature_c" not in volume:
             return
-        ras, shape = volume["ras_from_image"], volume["magnitude"].shape
-        if self._masked_for != (ras.tobytes(), shape):
-            self._masked_for = (ras.tobytes(), shape)
+        if not self.has_masks(volume):
+            ras, shape = volume["ras_from_image"], volume["magnitude"].shape
             named = {t.structure for t in self._plan.targets if t.structure}
-            self._masks = {name: self._plan.structure(name).mask(ras, shape) for name in sorted(named)}
+            self._masked_for = (ras.tobytes(), shape)
+            self._masks = {name: np.flatnonzero(self._plan.structure(name).mask(ras, shape)) for name in sorted(named)}
+        temperature, sigma = volume["temperature_c"].reshape(-1), volume["sigma_c"].reshape(-1)
+        valid, doses = volume["valid"].reshape(-1), volume["dose_cem43_min"].reshape(-1)
         numbers = {}
         for name, mask in self._masks.items():
-            seen = mask & volume["valid"]
-            if seen.any():
-                warm, dose = volume["temperature_c"][seen], volume["dose_cem43_min"][seen]
+            seen = mask[valid[mask]]
+            if seen.size:
+                warm, dose = temperature[seen], doses[seen]
                 numbers[name] = {
                     "max_c": float(warm.max()),
                     "mean_c": float(warm.mean()),
-                    "sigma_c": float(volume["sigma_c"][seen].mean()),
+                    "sigma_c": float(sigma[seen].mean()),
                     "dose_min": float(dose.max()),
                     "treated": float((dose >= TREATED_CEM43_MIN).mean()),
-                    "seen": float(seen.sum() / max(1, mask.sum())),
+                    "seen": seen.size / mask.size,
                 }
         self.numbers = numbers
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.messages import Image, Matrix
-from guidance.console.frames import Layer, grey, jpeg, pack, quantised
+from guidance.console.frames import MISSING, Layer, grey, jpeg, log_quantised, pack, quantised
 from guidance.console.regions import Regions
 from guidance.events import AnyEvent, Arrival, Effect, Job
 from guidance.service.room import Room
@@ -23,6 +23,8 @@ LESION = "lesion"
 KELVIN_STEP, COLDEST_C = 0.01, -60.0
 SIGMA_STEP_C = 0.001
 DOSE_STEP, DOSE_FROM = 0.0002, -4.0  # of log10(CEM43 minutes)
+LEAST_DOSE_MIN = 0.01  # reads 0.0; what is less is not told voxel by voxel
+LIGHT_VOXELS = 160_000  # take half a millisecond
 
 
 class _Source(msgspec.Struct):
@@ -70,8 +72,8 @@ class Sources:
     def ready(self, name: str, least: int) -> tuple[int, bytes] | None:
         """(number, bytes) of `name` packed from number `least` on; else None, and listeners are told when it is.
 
-        A small picture that needs no new outlines is packed at once, everything else beside the loop: giving work to
-        a thread and taking it back waits for the interpreter twice. Pages that ask share the work.
+        A small picture that needs no new outlines or masks is packed at once, everything else beside the loop: giving
+        work to a thread and taking it back waits for the interpreter twice. Pages that ask share the work.
         """
         done = self._packed.get(name)
         if done is not None and done[0] >= least:
@@ -87,6 +89,8 @@ class Sources:
 
     def _is_light(self, name: str, source: _Source) -> bool:
         arrays = source.arrays
+        if name == VOLUME:
+            return arrays["magnitude"].size <= LIGHT_VOXELS and self.regions.has_masks(arrays)
         if name in _LAYERS or "video" in arrays or arrays["pixels"].dtype != np.uint8:
             return False
         return self.regions.has_lines(arrays)
@@ -210,9 +214,9 @@ def _volume_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
     if "temperature_c" in volume:
         valid, dose = volume["valid"], volume["dose_cem43_min"]
         layers += [
-            quantised("temperature", volume["temperature_c"], "degC", KELVIN_STEP, COLDEST_C, valid),
-            quantised("sigma", volume["sigma_c"], "degC", SIGMA_STEP_C, 0.0, valid),
-            _log_dose("dose", dose),
+            quantised("temperature", volume["temperature_c"], "degC", KELVIN_STEP, COLDEST_C, valid).cut(MISSING),
+            quantised("sigma", volume["sigma_c"], "degC", SIGMA_STEP_C, 0.0, valid).cut(MISSING),
+            _log_dose("dose", dose).cut(0),
         ]
     return layers
 
@@ -222,7 +226,7 @@ def _label_layers(volume: dict[str, Any], regions: Regions) -> list[Layer]:
 
 
 def _log_dose(name: str, dose_min: NDArray[Any]) -> Layer:
-    return quantised(name, np.log10(np.maximum(dose_min, 1e-4)), "log10 min", DOSE_STEP, DOSE_FROM)
+    return log_quantised(name, dose_min, "log10 min", DOSE_STEP, DOSE_FROM, LEAST_DOSE_MIN)
 
 
 # map of a burnt or frozen region, whose outline is where it is 0 -> layer, unit, step, lowest value

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from guidance.console.frames import MISSING, Layer, grey, pack, quantised
+from guidance.console.frames import MISSING, Layer, grey, log_quantised, pack, quantised
 
 
 def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -17,11 +17,13 @@ def unpacked(data: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     header = json.loads(data[4 : 4 + length])
     at, layers = 4 + length, {}
     assert at % 8 == 0
-    count = int(np.prod(header["shape"]))
     for row in header["layers"]:
-        values = np.frombuffer(data, row["type"], count, at).reshape(header["shape"])
-        layers[row["name"]] = (values, row)
-        at += values.nbytes + -values.nbytes % 8
+        box = tuple(slice(*ends) for ends in row["box"] or [(0, end) for end in header["shape"]])
+        whole = np.full(header["shape"], row["outside"], row["type"])
+        told = np.frombuffer(data, row["type"], whole[box].size, at)
+        whole[box] = told.reshape(whole[box].shape)
+        layers[row["name"]] = (whole, row)
+        at += told.nbytes + -told.nbytes % 8
     assert at == len(data)
     return header, layers
 
@@ -35,6 +37,25 @@ def test_layout_is_the_documented_one(slices: int, rows: int, columns: int, name
     header, layers = unpacked(data)
     assert header["stream"] == name
     assert (layers["a"][0] == small).all() and (layers["b"][0] == large).all()
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 6), st.integers(0, 8), st.integers(0, 65535)), max_size=4))
+def test_a_layer_told_in_its_box_is_the_same(some: list[tuple[int, int, int, int]]) -> None:
+    values = np.full((4, 7, 9), MISSING, np.uint16)
+    for *at, raw in some:
+        values[tuple(at)] = raw
+    layer = Layer("temperature", values, missing=True)
+    data = pack({"shape": values.shape}, [layer.cut(MISSING), Layer("after", values)])
+    _, layers = unpacked(data)
+    assert (layers["temperature"][0] == values).all() and (layers["after"][0] == values).all()
+    assert layers["temperature"][1]["bytes"] <= values.nbytes
+
+
+def test_a_dose_that_reads_as_none_is_none() -> None:
+    dose = np.array([[[0.0, 0.0099, 0.01, 240.0, 1e30]]], np.float32)
+    raw = log_quantised("dose", dose, "log10 min", 0.0002, -4.0, 0.01).values[0, 0]
+    assert raw[0] == raw[1] == 0 and raw[4] == MISSING - 1
+    assert np.allclose(10.0 ** (raw[2:4] * 0.0002 - 4.0), dose[0, 0, 2:4], rtol=3e-4)
 
 
 def test_missing_hot_and_cold_keep_their_meaning() -> None:

@@ -50,6 +50,19 @@ export async function act(verb, extra = {}) {
   return answer;
 }
 
+// All voxels of a layer that came without those that are only `outside`.
+function unfolded(values, { box, outside }, [slices, rows, columns]) {
+  const [[z0, z1], [y0, y1], [x0, x1]] = box;
+  if (values.length === slices * rows * columns) return values;
+  const whole = new values.constructor(slices * rows * columns);
+  if (outside) whole.fill(outside);
+  const width = x1 - x0;
+  for (let z = z0, at = 0; z < z1; z += 1) {
+    for (let y = y0; y < y1; y += 1, at += width) whole.set(values.subarray(at, at + width), (z * rows + y) * columns + x0);
+  }
+  return whole;
+}
+
 export function parseFrame(buffer) {
   const length = new DataView(buffer).getUint32(0, true);
   const header = JSON.parse(decoder.decode(new Uint8Array(buffer, 4, length)));
@@ -57,7 +70,8 @@ export function parseFrame(buffer) {
   const layers = {};
   for (const row of header.layers) {
     const Type = row.type === "uint16" ? Uint16Array : Uint8Array;
-    layers[row.name] = { ...row, values: new Type(buffer, at, row.bytes / Type.BYTES_PER_ELEMENT) };
+    const values = new Type(buffer, at, row.bytes / Type.BYTES_PER_ELEMENT);
+    layers[row.name] = { ...row, values: row.box ? unfolded(values, row, header.shape) : values };
     at += row.bytes + ((8 - (row.bytes % 8)) % 8);
   }
   return { ...header, layers };
