@@ -116,7 +116,7 @@ def measure(seconds: float, stalled: int) -> list[dict[str, Any]]:
     """One run; `stalled` further clients ask for everything and read nothing."""
     with sync_playwright() as play, tempfile.TemporaryDirectory() as folder:
         browser = play.chromium.launch(executable_path="/usr/bin/chromium", args=ARGS)
-        stage = Stage(Path(folder), "hifu_liver", WARM_S + seconds + 60)
+        stage = Stage(Path(folder), "hifu_liver", WARM_S + seconds + 60, STAGE_APART="1")
         try:
             page = browser.new_page(viewport=WIDE)  # type: ignore[arg-type]
             page.add_init_script(f"({WATCH})()")

@@ -5,7 +5,8 @@ measures it, `free` lets all facts go and gives all times back, `disk SECONDS` m
 `unseen MS` sets how long an alarm may go unseen, `ticket SECONDS` the life of a ticket. Prints
 `console: ADDRESS`, then a JSON line ten times a second. From the environment: STAGE_OPERATOR keeps
 the scenario's operator, STAGE_RECORD keeps a recording in the folder, STAGE_CAMERA adds a room
-camera, STAGE_CALM keeps every fact good that is not held.
+camera, STAGE_CALM keeps every fact good that is not held, STAGE_APART gives lanes the processes that they
+have in a room.
 """
 
 import asyncio
@@ -31,7 +32,7 @@ from guidance.safety.facts import Fact
 from guidance.safety.limits import Limit
 from guidance.safety.rules import RULES, Compare
 from guidance.service.serve import with_addresses
-from guidance.service.session import Session
+from guidance.service.session import APART, Session
 from guidance.settings import Stream
 
 REAL = {"alarm_unseen_ms"}  # what a calm stage measures all the same
@@ -182,7 +183,7 @@ async def main(procedure: str, seconds: float) -> None:
         addresses = {**await simulated.start(), **ours}
         known = {row.id for row in settings.links}
         settings = with_addresses(settings, {name: at for name, at in addresses.items() if name in known})
-        session = Session(settings, plan, limits)
+        session = Session(settings, plan, limits, apart=APART if os.environ.get("STAGE_APART") else ())
         held = hold_facts(session.core.scene.facts, limits, bool(os.environ.get("STAGE_CALM")))
         async with session, serve_console(session.room) as address:
             acts: Counter[str] = Counter()
