@@ -11,7 +11,7 @@ from devices.openigtlink.link import OpenIGTLinkLink
 from guidance.console.lease import digest
 from guidance.console.numbers import Numbers
 from guidance.console.sources import Sources
-from guidance.console.steps import missing
+from guidance.console.steps import missing, not_live
 from guidance.events import Act, AnyEvent, Effect, JobDone, LinkChange, Loss, Send, Tick
 from guidance.safety.alarms import Alarm, AlarmState
 from guidance.safety.rules import Reaction
@@ -103,6 +103,7 @@ class State:
                 }
                 for name, pose in self._tools.items()
             },
+            "not_live": not_live(core, now_ns),
             "streams": {
                 name: {
                     "age_ms": state.age_ms(now_ns) if state.received else None,

@@ -13,17 +13,24 @@ _BLOCKING = (Reaction.BLOCK, Reaction.HOLD, Reaction.STOP)
 def missing(core: Core, now_ns: int, links: dict[str, dict[str, Any]], treated: bool) -> dict[str, list[str]]:
     """Step -> what it still lacks, in words."""
     plan = core.plan
-    live, _ = core.scene.live_tools(now_ns)
+    waits = not_live(core, now_ns)
     tools = [tool.name for tool in core.settings.tools if tool.role == "tool"]
     streams = {name: state for name, state in core.streams.items() if state.settings.required}
     return {
         "plan": (["no plan is loaded"] if plan is None else [] if plan.targets else ["the plan has no target"]),
-        "target": [f"{name} is not live" for name in tools if name not in live],
+        "target": [f"{name} is not live: {waits[name]}" for name in tools if name in waits],
         "monitor": [f"stream {name} is not live" for name, state in streams.items() if not state.is_live(now_ns)],
         "control": blocking(core, now_ns),
         "verify": [] if treated or core.settings.therapy is None else ["nothing is treated yet"],
         "connections": [f"link {name} is down" for name, row in links.items() if row["up"] is False],
     }
+
+
+def not_live(core: Core, now_ns: int) -> dict[str, str]:
+    """Every tool that may not be shown as live, and why."""
+    tracking = core.scene.tracking
+    why = {name: "; ".join(tracking.why_not_live(name, now_ns)) for name in tracking.tools}
+    return {name: words for name, words in why.items() if words}
 
 
 def blocking(core: Core, now_ns: int) -> list[str]:

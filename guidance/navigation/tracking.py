@@ -186,6 +186,24 @@ class Tracking:
             quality = own.state(now_ns, self._repeats_limit) if quality is Quality.OK else quality
         return Placed(self.tools[name], matrix, quality, evidence)
 
+    def why_not_live(self, name: str, now_ns: int) -> list[str]:
+        """What keeps a tool from being shown as live, in words; nothing where it is live."""
+        why = []
+        own = self.tracks[self.tools[name].stream]
+        for edge in dict.fromkeys((*self._paths[name].edges, own.edge)):
+            track = self._by_edge.get(edge)
+            moving, fixed = edge
+            if track is None:
+                unknown = "" if edge in self.graph.matrices else "not measured yet"
+                fault = self.void.get(edge, unknown)
+                why += [f"registration of {moving} to {fixed}: {fault}"] if fault else []
+            elif not track.usable_ns:
+                why.append(f"{moving} is not seen")
+            elif (state := track.state(now_ns, self._repeats_limit)) is not Quality.OK:
+                missing = state is Quality.MISSING
+                why.append(f"{moving} is not seen" if missing else f"pose of {moving} is {state.value}")
+        return why
+
     def edge_quality(self, edge: Edge, now_ns: int) -> Quality:
         """Quality of one edge now; a static one is OK once it is known."""
         track = self._by_edge.get(edge)

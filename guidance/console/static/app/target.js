@@ -78,9 +78,23 @@ export function TargetPage() {
   </section>`;
 }
 
+// Why there is no aim: what the plan, the room or the tool's way into the plan's space lacks.
+function whyNoAim() {
+  if (!store.state) return "waiting";
+  if (!store.welcome.plan) return "No plan is loaded.";
+  if (!trajectory()) return "The plan has no trajectory.";
+  const name = pointer();
+  return name ? `${name} is NOT PLACED: ${store.state.not_live[name] || "no pose yet"}.` : "This room has no tool.";
+}
+
+function whyNotTracked(name) {
+  const why = store.state.not_live[name] || `${name} is not seen`;
+  return why === `${name} is not seen` ? `bring ${name} into view` : why;
+}
+
 export function TargetSide() {
   const a = aim();
-  if (!a) return html`<div class="t2">No trajectory in the plan, or no tool tracked.</div>`;
+  if (!a) return html`<div id="aim" class="t2">${whyNoAim()}</div>`;
   const v = a.ok ? a.values : {};
   const near = Object.entries(v).filter(([key]) => key.endsWith(".distance_mm")).sort((x, y) => x[1] - y[1])[0];
   const go = v.depth_to_go_mm;
@@ -93,7 +107,7 @@ export function TargetSide() {
   ];
   return html`<div>
     <div class="t1 strong" id="aim">${!a.ok ? "NOT TRACKED" : a.on ? "ON TARGET" : "HOLD"}</div>
-    <div class="t2">${a.ok && !a.on ? `move ${a.words || "along the axis"}` : a.ok ? `advance ${fixed(go)} mm` : `bring ${a.name} into view`}</div>
+    <div class="t2">${a.ok && !a.on ? `move ${a.words || "along the axis"}` : a.ok ? `advance ${fixed(go)} mm` : whyNotTracked(a.name)}</div>
     <table class="numbers"><caption hidden>targeting</caption><tbody>${rows.map(([name, value, unitName, limit]) => html`<tr key=${name}>
       <td>${name}</td><td class="value">${fixed(value)}</td><td class="dim">${unitName}</td><td class="num dim">${limit}</td></tr>`)}</tbody></table>
   </div>`;
