@@ -14,6 +14,9 @@ from rich.console import Console
 from guidance.bench import COLUMNS, run_bench
 from guidance.recording.header import machine
 from scripts.console_latency import measure
+from scripts.pose_legs import COLUMNS as LEGS
+from scripts.pose_legs import SECONDS
+from scripts.pose_legs import measure as legs
 
 CONSOLE_S = 30
 TARGET = Path(__file__).resolve().parents[1] / "docs" / "performance.md"
@@ -22,6 +25,11 @@ HEAD = """# Performance
 Every table is what the command above it printed, in one run, on the machine named here; `make bench ARGS=NAME` prints
 it anew. Compare ratios, not milliseconds: peers and ours are timed in turn in the same run.
 """
+LEGS_SAY = """What limits the way from the device to the consumer: the first pose of a burst meets a processor that
+has done other things for 10 ms, and a sender that wakes a thread (the bus) or a process on the other core (the
+console); the others wait for it. The consumer of the table above is part of the simulator, in one thread with the four
+devices, and stamps a guided pose when that thread comes to read it. Running the same code in vain until the next burst
+is due shortens the first pose only, for a part of a core: it is not done."""
 
 
 def cell(value: object) -> str:
@@ -38,6 +46,8 @@ def section(name: str, out: Console) -> str:
     where = f"{facts['processor']}, {facts['cores']} cores; load at the start {os.getloadavg()[0]:.1f}."
     if name == "console":
         return "\n".join(console_table(where))
+    if name == "pose legs":
+        return "\n".join(legs_table(where))
     quick = name != "room"  # its first seconds are the reference, without an alert
     rows = run_bench(name, quick, out)
     lines = [f"## {name}", "", f"`guidance bench {name}{' --quick' if quick else ''}`; {where}", ""]
@@ -56,6 +66,13 @@ def console_table(where: str) -> list[str]:
         found = measure(CONSOLE_S, stalled)
         lines += ["| " + " | ".join(cell(row.get(column)) for column in columns) + " |" for row in found] + [""]
     return lines[:-1]
+
+
+def legs_table(where: str) -> list[str]:
+    """What scripts/pose_legs.py finds, in microseconds."""
+    lines = ["## pose legs", "", f"`.venv/bin/python -m scripts.pose_legs`, microseconds; {where}", ""]
+    lines += ["| " + " | ".join(LEGS) + " |", "|" + "---|" * len(LEGS)]
+    return lines + ["| " + " | ".join(str(row[leg]) for leg in LEGS) + " |" for row in legs(SECONDS)] + ["", LEGS_SAY]
 
 
 def main(names: list[str]) -> None:
