@@ -20,6 +20,7 @@ TABLES = (
     "alternating",
     "baselines",
     "motion",
+    "following",
     "prediction",
     "navigation",
     "intervals",

@@ -9,10 +9,10 @@ from collections import deque
 from dataclasses import dataclass, replace
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.motion.bridge import Bridge
 from guidance.motion.compensation import motion_sigma, to_reference
 from guidance.motion.keyframe import most_frequented
 from guidance.motion.quality import Verdict
@@ -21,7 +21,6 @@ from guidance.thermometry import ThermometryFrame
 
 Complex = NDArray[np.complexfloating[Any, Any]]
 RESIDUAL_PX = 0.17  # SD of the displacement at 3 % noise and 10 px of motion, measured (docs/motion.md)
-GUARD_PX, RING_PX = 1, 5  # around the heated region: not trusted, and fitted to
 LEAST_SEEN = 0.7  # of the slices must have a usable displacement
 THROUGH_DROP = 0.03  # of the likeness, below its usual best: other tissue came into the plane (docs/motion.md)
 THROUGH_PLANE = "through_plane"
@@ -44,11 +43,30 @@ class Follower:
 
     def __init__(self, reference_frames: int) -> None:
         self._wanted = reference_frames
-        self.heated: NDArray[np.bool_] | None = None  # (slices, rows, columns) where heat may change the brightness
+        self._heated: NDArray[np.bool_] | None = None
+        self._bridges: dict[int, Bridge] = {}
+        self._reference: NDArray[np.float32] | None = None
         self.chosen = -1  # which of the first frames became the reference
         self._waiting: list[Complex] = []
         self._flow: StackFlow | None = None
         self._alike: list[deque[float]] = []  # likeness of each slice's frames to its reference
+
+    @property
+    def heated(self) -> NDArray[np.bool_] | None:
+        """(slices, rows, columns) where heat may change the brightness."""
+        return self._heated
+
+    @heated.setter
+    def heated(self, where: NDArray[np.bool_] | None) -> None:
+        self._heated, self._bridges = where, {}
+
+    def _bridge(self, k: int) -> Bridge:
+        if k not in self._bridges:
+            assert self._reference is not None, "the reference was not chosen"
+            reference = self._reference[k]
+            nothing = np.zeros(reference.shape, np.bool_)
+            self._bridges[k] = Bridge(reference, nothing if self._heated is None else self._heated[k])
+        return self._bridges[k]
 
     def follow(self, pixels: Complex) -> Followed:
         """Bring (slices, rows, columns) complex to the reference position.
@@ -69,8 +87,7 @@ class Follower:
                 wrong.append(THROUGH_PLANE if flow.quality.verdict.usable else flow.quality.verdict.value)
                 continue
             field = flow.displacement_px
-            if self.heated is not None and self.heated[k].any():
-                field = bridged(field, self.heated[k])
+            field = self._bridge(k).fill(field, np.abs(pixels[k]))
             carried = to_reference(pixels[k], field)
             out[k], known[k], fields[k] = carried.values, carried.known, field
             shifts.append(flow.quality.shift_px)
@@ -92,7 +109,8 @@ class Follower:
             middle = pixels.shape[0] // 2
             chosen = most_frequented([np.abs(stack[middle]) for stack in self._waiting])
             self.chosen = chosen
-            self._flow = StackFlow(np.abs(self._waiting[chosen]).astype(np.float32))
+            self._reference = np.abs(self._waiting[chosen]).astype(np.float32)
+            self._flow, self._bridges = StackFlow(self._reference), {}
             self._alike = [deque(maxlen=MEMORY) for _ in pixels]
             self._waiting = []
         return Followed(pixels, np.zeros(pixels.shape, np.bool_), 0.0, "acquiring_reference")
@@ -104,24 +122,3 @@ def with_motion(frame: ThermometryFrame, followed: Followed, sigma_display_c: fl
     moved = np.stack([motion_sigma(plane, RESIDUAL_PX) for plane in filled])
     sigma = np.hypot(frame.sigma_c, moved).astype(np.float32)
     return replace(frame, sigma_c=sigma, valid=frame.valid & followed.known & (sigma <= sigma_display_c))
-
-
-def bridged(field: NDArray[np.float32], heated: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """The field (rows, columns, 2) with its values in the heated region (rows, columns) replaced by a plane.
-
-    Heat changes the brightness (T1) and a flow follows brightness; the plane is fitted to a ring around the region.
-    """
-    inner = np.ones((2 * GUARD_PX + 1,) * 2, np.uint8)
-    outer = np.ones((2 * (GUARD_PX + RING_PX) + 1,) * 2, np.uint8)
-    hot = heated.astype(np.uint8)
-    core = cv2.dilate(hot, inner).astype(np.bool_)
-    ring = cv2.dilate(hot, outer).astype(np.bool_) & ~core
-    y, x = np.nonzero(ring)
-    middle = np.array([y.mean(), x.mean()]) if len(y) else np.zeros(2)
-    terms = np.stack([np.ones(len(y)), x - middle[1], y - middle[0]], axis=1)
-    found, *_ = np.linalg.lstsq(terms, field[ring].astype(np.float64), rcond=None)
-    rows, columns = np.nonzero(core)
-    inside = np.stack([np.ones(len(rows)), columns - middle[1], rows - middle[0]], axis=1) @ found
-    out = field.copy()
-    out[core] = inside.astype(np.float32)
-    return out

@@ -222,17 +222,30 @@ class PositionPredictor:
         ahead = round(horizon_s / s.step_s, 6)
         if self._times[-1] - self._origin_s < s.burn_in_s:
             return now.copy(), PredictionState.BURN_IN
-        recent = self._recent()
+        increment = self._increments(ahead).mean(axis=0)
+        rows = self._grid[max(self._count - self._memory, 0) : self._count]
+        if float(np.linalg.norm(increment)) > s.hold_beyond * self._reach(horizon, int(np.ceil(ahead)), rows):
+            return now.copy(), PredictionState.HOLD
+        return now + increment, PredictionState.OK
+
+    def members(self, horizon_s: float) -> Array:
+        """What each member of the mean says, (members, *shape of the input), mm: joint and single autoregression,
+        then the patterns of each window. Raises ValueError before `burn_in_s` of measurements."""
+        if self._shape is None or self._times[-1] - self._origin_s < self.settings.burn_in_s:
+            raise ValueError(f"members: they answer from {self.settings.burn_in_s} s of measurements on")
+        found = self._values[-1] + self._increments(round(horizon_s / self.settings.step_s, 6))
+        return found.reshape(-1, *self._shape)
+
+    def _increments(self, ahead: float) -> Array:
+        """Increments (members, coordinates) over `ahead` steps."""
+        s, recent = self.settings, self._recent()
         low, high = int(np.floor(ahead)), int(np.ceil(ahead))
         near, far = (self._regress(step, recent) for step in (low, high))
         regressed = near + (ahead - low) * (far - near)
         rows = self._grid[max(self._count - self._memory, 0) : self._count]
         newest_first = recent[: max(s.windows)]
         followed = similar_increments(rows, len(rows), newest_first, ahead, self._windows, self._neighbours, s.level)
-        increment = np.concatenate([regressed, followed]).mean(axis=0)
-        if float(np.linalg.norm(increment)) > s.hold_beyond * self._reach(horizon, high, rows):
-            return now.copy(), PredictionState.HOLD
-        return now + increment, PredictionState.OK
+        return np.concatenate([regressed, followed])
 
     def _recent(self) -> Array:
         """The last positions (span, coordinates), newest first, on a grid that ends at the last measurement."""

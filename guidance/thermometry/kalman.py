@@ -87,8 +87,8 @@ class BioheatFilter:
         `power` is one number, or a map of the heating that the beam is expected to give. `placement` says where
         the map was measured, if not in the middle of the voxels.
 
-        A voxel with infinite `sigma_c` or no temperature is predicted only. Raises ValueError for
-        time that does not rise.
+        A voxel with infinite `sigma_c` or no temperature is predicted only. Raises ValueError for time that does not
+        rise, and where `shared_sigma_c` is more than the `sigma_c` of which it is a part.
         """
         if self._time_s is not None:
             if not time_s > self._time_s:
@@ -98,6 +98,8 @@ class BioheatFilter:
         shared = np.square(np.float32(shared_sigma_c))
         own = np.square(sigma_c, dtype=np.float32) - shared
         seen = np.isfinite(temperature_c) & np.isfinite(own)
+        if (own[seen] < -1e-6).any():
+            raise ValueError("shared_sigma_c is more than sigma_c: has T0's error been left out of one of them?")
         noise = np.where(seen, np.maximum(own, 1e-6), 1.0).astype(np.float32)
         if placement is not None:
             temperature_c = temperature_c - placement.away_c(self.temperature_c)

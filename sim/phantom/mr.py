@@ -183,11 +183,12 @@ class MrSignal:
         """True temperature (slice, row, column) degC at `now_ns` (the world must not be past it)."""
         self._world.advance_to(now_ns)
         reference = self._world.reference_mm(self.points_mm, now_ns)
-        return self._sample(self._world.tissue.solver.rise_c, reference) + np.float32(
+        return self.sample(self._world.tissue.solver.rise_c, reference) + np.float32(
             self._world.tissue.solver.arterial_c
         )
 
-    def _sample(self, volume: NDArray[np.float64], points: NDArray[np.float64]) -> Floats:
+    def sample(self, volume: NDArray[np.float64], points: NDArray[np.float64]) -> Floats:
+        """A volume on the grid of the heat, at reference points (N, 3) mm, as (slice, row, column)."""
         grid = self._world.tissue.grid
         index = (points - np.asarray(grid.origin_mm)) / grid.voxel_mm
         sampled: Floats = smooth_samples(volume, index).reshape(self.shape)

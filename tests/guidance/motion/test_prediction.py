@@ -175,3 +175,14 @@ def test_real_markers_are_foreseen_far_better_than_held(data_dir):
             errors.append(np.square(predictor.predict(0.5).ravel() - truth).sum() / 3)
             held.append(np.square(position.ravel() - truth).sum() / 3)
     assert np.sqrt(np.mean(errors)) < 0.33 * np.sqrt(np.mean(held))
+
+
+def test_members_speak_for_themselves_and_their_mean_is_the_prediction():
+    predictor = PositionPredictor()
+    with pytest.raises(ValueError, match="members"):
+        predictor.members(0.3)
+    for k in range(450):
+        predictor.update(k * 0.1, 8.0 * np.cos(2 * np.pi * k * 0.1 / 4.0) * np.ones((2, 3)))
+    members = predictor.members(0.33)
+    assert members.shape == (6, 2, 3)
+    assert np.allclose(members.mean(axis=0), predictor.predict(0.33))

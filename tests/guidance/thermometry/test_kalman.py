@@ -79,6 +79,13 @@ def test_artefacts_are_refused_and_lasting_change_is_believed() -> None:
         kalman.update(frame(0.0), sigma, 13.0)
 
 
+def test_an_error_that_is_more_than_its_whole_is_refused() -> None:
+    kalman = BioheatFilter(BioheatModel(SHAPE, SPACING), 37.0, 0.2)
+    image, sigma = np.full(SHAPE, 37.0, np.float32), np.full(SHAPE, 0.1, np.float32)
+    with pytest.raises(ValueError, match="shared_sigma_c"):
+        kalman.update(image, sigma, 0.0, shared_sigma_c=0.5)
+
+
 def test_missing_voxels_are_predicted() -> None:
     kalman = BioheatFilter(BioheatModel(SHAPE, SPACING), 37.0, 0.2)
     image, sigma = np.full(SHAPE, 37.0, np.float32), np.full(SHAPE, 0.3, np.float32)
