@@ -10,7 +10,8 @@ import numpy as np
 from numba import njit, types
 from numpy.typing import NDArray
 
-from guidance.thermometry.kernel import OPTIONS, arc, flat
+from guidance.thermometry.functions import OPTIONS, arc, prefetch
+from guidance.thermometry.kernel import flat
 
 MAX_ITERATIONS = 30
 STOP_C = 0.01
@@ -74,6 +75,12 @@ class DriftSample:
 def _gather(image, reference, expected, index, basis, start, scale, noise, change, sigma):  # type: ignore[no-untyped-def]
     """Change in degC, unwrapped, and its sigma for each voxel of the sample; NaN without signal."""
     size = index.size
+    for j in range(0, size, RUN):
+        n = np.uint64(index[j])
+        for k in (np.uint64(2) * n, np.uint64(2) * n + np.uint64(RUN)):
+            prefetch(image, k)
+            prefetch(reference, k)
+        prefetch(expected, n)
     taken, row = np.empty(5 * size, np.float32), np.uint64(size)
     for j in range(size):
         n = np.uint64(index[j])

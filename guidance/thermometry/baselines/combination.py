@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit, types
 
 from guidance.thermometry.drift import solve_symmetric
-from guidance.thermometry.kernel import OPTIONS, arc
+from guidance.thermometry.functions import OPTIONS, arc
 
 SUMMED = {**OPTIONS, "fastmath": {"contract", "reassoc"}}
 BLOCK = 256  # voxels whose design fits the first-level cache
