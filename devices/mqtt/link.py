@@ -23,6 +23,7 @@ from devices.messages import Alert, AnyMessage
 from devices.mqtt import alerts
 from devices.mqtt.outbox import Outbox
 from devices.mqtt.settings import MqttSettings, check_secure, read_password, tls_context
+from devices.tasks import end_tasks
 
 WINDOW = 64  # alerts on their way to the broker at once
 CONNECT_S = 1.0  # for the TCP connection; it runs in a thread that cannot be cancelled
@@ -118,8 +119,7 @@ class MqttLink:
         self._stop.set()
         self._wake.set()
         await asyncio.wait({self._task}, timeout=LEAVE_S)
-        self._task.cancel()
-        await asyncio.wait({self._task})
+        await end_tasks({self._task})
         task, self._task = self._task, None
         if not task.cancelled():
             task.result()
@@ -178,9 +178,7 @@ class MqttLink:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await end_tasks(tasks)
         await self._tell_state(client, alerts.STOPPED)
         self._on_change(False, self.address, "stopped")
 

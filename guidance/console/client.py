@@ -10,6 +10,7 @@ import msgspec
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from devices.errors import LocalProtocolError
+from devices.tasks import end_tasks
 from guidance.console.desk import Desk
 from guidance.console.lease import Lease
 from guidance.console.roles import Console, Role
@@ -71,10 +72,11 @@ class Client:
         finally:
             self._desk.sources.listeners.discard(self._wake)
             self._desk.leave(self._console, signed_off=self._signed_off)
-            for task in (writer, *self._confirming):
-                task.cancel()
+            ending = (writer, *self._confirming)
+            await end_tasks(ending)
+            for task in ending:
                 with contextlib.suppress(asyncio.CancelledError, WebSocketDisconnect, RuntimeError):
-                    await task
+                    task.result()
 
     @staticmethod
     def _parsed(text: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from devices.clock import SystemClock
 from devices.mqtt.broker import EmbeddedBroker
 from devices.mqtt.outbox import MemoryOutbox, Outbox
 from devices.priority import LOOP, keep_processors_awake, take_priority, take_usual_priority
+from devices.tasks import end_tasks
 from guidance.core import Core
 from guidance.events import AnyEvent, Effect
 from guidance.load import recording_header
@@ -141,11 +142,11 @@ class Session:
         return Recorder(Path(row.folder), self._header) if row.enabled else None
 
     async def __aexit__(self, *exc: object) -> None:
-        for task in (self._collector, self._watch):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        ending = [task for task in (self._collector, self._watch) if task is not None]
+        await end_tasks(ending)
+        for task in ending:
+            with contextlib.suppress(asyncio.CancelledError):
+                task.result()
         gc.enable()
         take_usual_priority()
         if self._awake is not None:
