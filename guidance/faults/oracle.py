@@ -23,6 +23,7 @@ STATES = {  # of a thermometry answer -> the rule that stops
     "shape_changed": "T6s", "echo_time_changed": "T6s", "field_changed": "T6s",
 }  # fmt: skip
 SPEED_MM_PER_S = 3000.0
+ALIKE_MIN = 0.5  # sound pictures stay above 0.75, breathing or not; 5 pixels aside are below 0.5
 MS = 1_000_000
 GLANCE_NS = 2000 * MS  # a tool that is away for longer is told of
 
@@ -110,13 +111,17 @@ def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
 
 
 def unseen_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """T1u, T1us: a guard without temperature: HOLD at the first frame, STOP at the third, lost ones counted."""
+    """T1u, T1us: a guard without temperature: HOLD at the first frame, STOP at the third, lost ones counted.
+
+    A picture of other tissue than before shows no guard, whatever was answered.
+    """
     period = trace.period_ns
+    elsewhere = {frame.at_ns for frame in trace.frames if frame.alike < ALIKE_MIN}
     unseen: dict[str, list[int]] = {}
     seen: dict[str, int] = {}
     for answer, guard in _guards(trace):
         times = unseen.setdefault(guard, [])
-        if answer.facts.get(f"{guard}.known"):
+        if answer.facts.get(f"{guard}.known") and answer.frame_ns not in elsewhere:
             times.clear()
             seen[guard] = answer.frame_ns
             continue

@@ -251,6 +251,26 @@ def _noisy(message: AnyMessage, moment: Moment) -> Spoiled:
     return [(0, replaced(message, pixels=pixels))]
 
 
+def _moved(stage: Stage, rng: np.random.Generator, start_ns: int) -> Active:
+    """The patient lies so many pixels aside of where every reference showed him."""
+    by = int(rng.integers(5, 9)) * int(rng.choice([-1, 1]))
+    axis = int(rng.choice([-2, -1]))
+
+    def mutate(message: AnyMessage, moment: Moment) -> Spoiled:
+        if not isinstance(message, Image):
+            return [(0, message)]
+        return [(0, replaced(message, pixels=np.ascontiguousarray(np.roll(message.pixels, by, axis))))]
+
+    return Active("moved", start_ns, start_ns + 2 * SECOND, mutate)
+
+
+def _elsewhere(message: AnyMessage, moment: Moment) -> Spoiled:
+    """A picture of another place under the old header: rows and columns exchanged."""
+    if not isinstance(message, Image):
+        return [(0, message)]
+    return [(0, replaced(message, pixels=np.ascontiguousarray(np.swapaxes(message.pixels, 1, 2))))]
+
+
 def _reshaped(message: AnyMessage, moment: Moment) -> Spoiled:
     if not isinstance(message, Image):
         return [(0, message)]
@@ -334,6 +354,8 @@ PICTURES: dict[str, Make] = {
     "no signal in the guard's slices": _dark(False),
     "no signal in a third of the picture": _simple("dark third", _dark_part),
     "phase noise": _simple("noise", _noisy),
+    "patient moved": _moved,
+    "picture of another place": _simple("elsewhere", _elsewhere),
     "other size": _simple("size", _reshaped),
     "pixels not finite": _simple("nan", _nan_pixels),
     "stamps of an hour ago": _simple("stamp", _stamped(-HOUR)),

@@ -34,6 +34,7 @@ class Frame(msgspec.Struct, frozen=True, gc=False):
     number: int
     device_ns: int
     pixels: bytes  # of the picture, to see whether it is the same one again
+    alike: float = 1.0  # correlation of its brightness with the mean of the sound pictures before the case
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -98,6 +99,7 @@ class Trace:
         self.guards = tuple(guard.structure for guard in settings.guards)
         self.guard_limits = {row.structure: (row.limit_c, row.limit_cem43_min) for row in settings.guards}
         self.frames: list[Frame] = []
+        self._usual = np.zeros(0)  # sum of the brightness of sound pictures
         self.answers: list[Answer] = []  # of thermometry
         self.jobs: dict[str, list[Answer]] = {}  # of every lane, by kind
         self.poses: dict[str, list[Sample]] = {name: [] for name in self.limits_ns}
@@ -177,7 +179,18 @@ class Trace:
             self.tags.append(Told(now_ns, stream, message.tags))
         if stream == self.thermometry:
             pixels = message.pixels.tobytes()
-            self.frames.append(Frame(now_ns, message.number, message.device_time_ns, pixels))
+            alike = self._alike(np.nan_to_num(np.abs(message.pixels).astype(np.float64), posinf=0.0))
+            self.frames.append(Frame(now_ns, message.number, message.device_time_ns, pixels, alike))
+
+    def _alike(self, brightness: NDArray[np.float64]) -> float:
+        """1 where nothing can be said: before the case, for another shape, without any signal."""
+        if not self.began_ns:
+            self._usual = brightness + (self._usual if self._usual.shape == brightness.shape else 0.0)
+            return 1.0
+        if self._usual.shape != brightness.shape or not brightness.any():
+            return 1.0
+        one, two = (row - row.mean() for row in (brightness, self._usual))
+        return float(np.vdot(one, two) / max(float(np.linalg.norm(one) * np.linalg.norm(two)), 1e-30))
 
     def _effect(self, effect: Effect, now_ns: int) -> None:
         if isinstance(effect, Job):

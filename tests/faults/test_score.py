@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from devices.messages import Image
 from devices.quality import Quality
-from guidance.faults.oracle import MS
+from guidance.events import Arrival
+from guidance.faults.oracle import MS, unseen_guards
 from guidance.faults.run import seeds_of
 from guidance.faults.score import Table, judge_trace, rules_without
-from guidance.faults.trace import Sample, Shown, Trace
+from guidance.faults.trace import Answer, Sample, Shown, Trace
 from guidance.load import config_file, load_room
 from guidance.safety.rules import RULES
 
@@ -102,3 +104,27 @@ def test_a_rule_that_is_switched_off_speaks_in_no_phase() -> None:
 def test_seeds_begin_where_they_are_asked_to() -> None:
     assert list(seeds_of(3, None, 7)) == [7, 8, 9]
     assert list(seeds_of(3, 5, 7)) == [5]
+
+
+def test_a_guard_is_not_seen_in_a_picture_of_other_tissue_whatever_was_answered() -> None:
+    trace, rng = Trace(ROOM[0]), np.random.default_rng(3)
+    guard = trace.guards[0]
+    body = np.add.outer(np.hanning(32), 2.0 * np.hanning(32) ** 2) * np.ones((3, 1, 1))
+
+    def see(at_ms: float, pixels: np.ndarray) -> None:
+        noisy = (pixels + 0.1 * rng.normal(size=pixels.shape)).astype(np.complex64)
+        now_ns = NOW + round(at_ms * MS)
+        image = Image(name="MR", pixels=noisy, frame="RAS", frame_from_image_mm=np.eye(4), device_time_ns=now_ns)
+        trace(Arrival(now_ns=now_ns, link="mr", message=image), [])
+        trace.answers.append(Answer(now_ns + 20 * MS, now_ns, {"state": "ok", f"{guard}.known": True}))
+
+    for n in range(8):
+        see(200 * n, body)
+    trace.began_ns = NOW + 1500 * MS
+    see(1600, np.roll(body, 1, axis=1))
+    assert not list(unseen_guards(trace, LIMITS, NOW + 10_000 * MS))
+    for n in range(3):
+        see(1800 + 200 * n, np.roll(body, 8, axis=2))
+    told = list(unseen_guards(trace, LIMITS, NOW + 10_000 * MS))
+    assert [(row.rule, row.effect) for row in told] == [("T1u", "HOLD"), ("T1us", "STOP"), ("T1us", "STOP")]
+    assert told[0].since_ns == NOW + 1800 * MS

@@ -89,6 +89,35 @@ def test_broken_pixels_have_a_name_and_no_temperature(scan: Scan, state: str) ->
     assert after["max_c"] == pytest.approx(47.0, abs=2.0)
 
 
+@pytest.mark.parametrize(
+    ("factor", "state"), [(np.inf, "not_finite"), (1e30, "not_finite"), (1e-30, "no_signal"), (0.0, "no_signal")]
+)
+def test_pixels_of_an_impossible_size_are_named(scan: Scan, factor: float, state: str) -> None:
+    scan.settle(10.0)
+    with np.errstate(invalid="ignore"):
+        facts = scan.send((scan.pixels(10.0) * np.float32(factor)).astype(np.complex64))
+    assert (facts["state"], "max_c" in facts) == (state, False)
+    assert scan.send(scan.pixels(10.0))["state"] == "ok"
+
+
+def test_one_pixel_that_is_not_finite_is_unknown_and_its_neighbours_are_not(scan: Scan) -> None:
+    scan.settle(10.0)
+    pixels = scan.pixels(10.0)
+    pixels[1, 20, 20] = np.nan
+    assert scan.send(pixels)["state"] == "ok"
+    volume = scan.bench.core.scene.volume
+    assert np.isnan(volume["temperature_c"][1, 20, 20])
+    assert not volume["valid"][1, 20, 20]
+    assert volume["temperature_c"][1, 20, 21] == pytest.approx(47.0, abs=2.5)
+
+
+def test_a_phase_sign_that_flips_in_the_run_is_not_ok(scan: Scan) -> None:
+    scan.settle(10.0)
+    facts = [scan.send(np.conj(scan.pixels(10.0))) for _ in range(3)]
+    assert [row["state"] for row in facts] == ["few_valid_voxels"] * 3
+    assert scan.bench.core.scene.facts.get("thermometry_valid_share", "MR").value < 0.6
+
+
 @pytest.mark.parametrize("broken", ["no_signal", "not_finite"])
 def test_broken_pixels_are_no_reference(scan: Scan, broken: str) -> None:
     facts = scan.send(BROKEN[broken](scan.pixels()))
