@@ -17,6 +17,7 @@ TABLES = (
     "links",
     "thermometry",
     "truth_thermometry",
+    "real_heating",
     "alternating",
     "baselines",
     "motion",

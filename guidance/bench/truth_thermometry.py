@@ -263,10 +263,12 @@ def rows(quick: bool) -> list[dict[str, Any]]:
         numbers |= real_numbers(seed, *real) if real else {}
         for name, value in numbers.items():
             found.setdefault(name, []).append(value)
-    return [_row(name, limits, found[name]) for name, limits in LIMITS.items() if name in found]
+    return [row_of(name, found[name]) for name in LIMITS if name in found]
 
 
-def _row(name: str, limits: tuple[float, float] | None, values: list[float]) -> dict[str, Any]:
+def row_of(name: str, values: list[float]) -> dict[str, Any]:
+    """A row of the table: the median of the seeds against the limits of this name, where it has any."""
+    limits = LIMITS.get(name)
     mean = name.startswith("forecast's")
     middle = float(np.mean(values) if mean else np.median(values))
     return {

@@ -69,16 +69,24 @@ class DoseState:
 
 @dataclass(frozen=True, eq=False)
 class SharedError:
-    """The error that all frames of one reference share: noise of the `reference` and of T0, in degC."""
+    """The error that all frames of one reference share: noise of the `reference` and of T0, in degC.
+
+    `model_c` is the baseline's own error (of the image's shape or of size 1): it comes again with every breath.
+    """
 
     reference: NDArray[np.complex64]
     degrees_times_noise: float
     t0_sigma_c: float
+    model_c: float | NDArray[np.float32] = 0.0
 
     def sigma_c(self) -> NDArray[np.float32]:
         """Standard deviation per voxel, infinite where the reference is empty."""
         with np.errstate(divide="ignore"):
             return np.hypot(np.float32(self.degrees_times_noise) / np.abs(self.reference), np.float32(self.t0_sigma_c))
+
+    def repeated_c(self) -> NDArray[np.float32]:
+        """The same with the baseline's own error: what a dose of many frames cannot count on to average out."""
+        return np.asarray(np.hypot(self.sigma_c(), self.model_c), np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +138,11 @@ class ThermometryFrame:
         return self.shared_error.sigma_c()
 
     @cached_property
+    def repeated_sigma_c(self) -> NDArray[np.float32]:
+        """The same with the baseline's own error, which comes again with every breath (degC)."""
+        return self.shared_error.repeated_c()
+
+    @cached_property
     def dose_known(self) -> NDArray[np.bool_]:
         """Where the dose was observed throughout."""
         return self.dose.known(self.missed_frames_max)
@@ -137,4 +150,4 @@ class ThermometryFrame:
     @cached_property
     def dose_upper_cem43_min(self) -> NDArray[np.float32]:
         """95 % upper bound of the dose in minutes, infinite where it is unknown."""
-        return self.dose.upper(self.shared_sigma_c, self.dose_known)
+        return self.dose.upper(self.repeated_sigma_c, self.dose_known)

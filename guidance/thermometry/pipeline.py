@@ -316,7 +316,10 @@ class ThermometryPipeline:
             scales = [settings.degrees_per_radian(echo) for echo in range(len(images))]
             image, reference, scale = combine_echoes(images, references, scales, last_c - settings.t0_c)
         share = 1.0 / estimates[0].averaged
-        self._shared_c = SharedError(reference, abs(scale) * self._noise * math.sqrt(share), settings.t0_sigma_c)
+        model_c = np.atleast_1d(np.float32(abs(scale)) * np.asarray(estimates[0].model_rad, np.float32))
+        self._shared_c = SharedError(
+            reference, abs(scale) * self._noise * math.sqrt(share), settings.t0_sigma_c, model_c
+        )
         gain = self._gain(image, reference)
         self._fit_drift(image, reference, scale, last_c, gain * self._noise)
         step_s, marks = self._step(time_s)
@@ -335,7 +338,7 @@ class ThermometryPipeline:
             step_min=step_s / 60.0,
             noise=gain * self._noise,
             reference_share=share / gain**2,
-            model_c=np.atleast_1d(np.float32(abs(scale)) * np.asarray(estimates[0].model_rad, np.float32)),
+            model_c=model_c,
             floor=self._floor,
             sigma_display_c=settings.sigma_display_c,
             sigma_dose_c=settings.sigma_dose_c,

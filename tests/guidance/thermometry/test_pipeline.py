@@ -1,5 +1,6 @@
 """One stream: precision, dose with its bound, and a name for everything that can be wrong."""
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 from devices.quality import Quality
 from guidance.errors import SettingsError
 from guidance.thermometry import ThermometryPipeline, ThermometrySettings, cem43, region_facts
+from guidance.thermometry.frame import DoseState, SharedError
+from guidance.thermometry.plain import HOT_BIT
 
 
 def started(phantom: Any, settings: ThermometrySettings | None = None, **kwargs: Any) -> ThermometryPipeline:
@@ -95,6 +98,16 @@ def test_dose_is_unbiased_and_bounded(phantom: Any) -> None:
         assert frame.dose_known[hot].all()
     assert abs(np.median(biases)) < 0.05
     assert 0.93 <= np.mean(covered) <= 0.975
+
+
+def test_the_bound_counts_the_error_of_the_baseline_as_one_that_comes_again(phantom: Any) -> None:
+    frame = started(phantom).update(phantom.frame(), 4.0)
+    one = np.ones(phantom.shape, np.float32)
+    dose = DoseState(one, 0.0 * one, np.full(phantom.shape, HOT_BIT, np.uint8))
+    shared = SharedError(one.astype(np.complex64), 0.0, 0.3, 0.4)
+    bound = replace(frame, dose=dose, shared_error=shared).dose_upper_cem43_min
+    log_variance = math.log1p((math.log(2.0) * 0.5) ** 2)
+    assert np.allclose(bound, math.exp(1.645 * math.sqrt(log_variance) + 0.5 * log_variance), rtol=1e-3)
 
 
 def test_dose_is_unknown_where_it_was_not_seen(phantom: Any) -> None:
