@@ -75,6 +75,20 @@ def test_readout_is_the_services_voxel(page: Page) -> None:
             assert row["ours"]["temperature"] is None
 
 
+# parts that cover each other, and buttons whose words do not fit
+CRAMPED = """() => {
+  const shown = (e) => e.getBoundingClientRect().width && !e.closest('[role=dialog]');
+  const parts = [...document.querySelectorAll('header, .alarms, main > *, footer, .well, footer button')].filter(shown);
+  const boxes = parts.map((e) => [e, e.getBoundingClientRect()]);
+  const cover = boxes.flatMap(([a, p], n) => boxes.slice(n + 1).filter(([b, q]) => !a.contains(b) && !b.contains(a)
+    && Math.min(p.right, q.right) - Math.max(p.left, q.left) > 1
+    && Math.min(p.bottom, q.bottom) - Math.max(p.top, q.top) > 1)
+    .map(([b]) => `${a.className || a.tagName} covers ${b.className || b.tagName}`));
+  const cut = [...document.querySelectorAll('button')].filter(shown).filter((e) => e.scrollWidth > e.clientWidth + 1
+    || e.scrollHeight > e.clientHeight + 1).map((e) => `${e.textContent} is cut off`);
+  return [...cover, ...cut]; }"""
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_nothing_scrolls_clips_or_covers(page: Page, size: str) -> None:
     width, height = SIZES[size]
@@ -96,6 +110,7 @@ def test_nothing_scrolls_clips_or_covers(page: Page, size: str) -> None:
             }).map((e) => e.outerHTML.slice(0, 80))"""
         )
         assert not outside, (name, outside)
+        assert not page.evaluate(CRAMPED), name
     assert len(stops) == 1
     rem = page.evaluate("parseFloat(getComputedStyle(document.documentElement).fontSize)")
     smallest = page.evaluate(
@@ -180,10 +195,23 @@ def test_two_consoles_one_holds_control(stage: Stage, page: Page, open_page: Ope
     answer = ask(second, {"kind": "control", "take": True})
     assert not answer["done"] and "control" in answer["reasons"][0]
     assert not ask(second, {"kind": "act", "verb": "RESET", "values": {}})["done"]
+    before = stage.acts("STOP")
+    second.keyboard.press("Space")  # STOP needs no control
+    stage.wait(lambda told: told["acts"].get("STOP", 0) == before + 1 and told["phase"] == "STOPPED")
     page.get_by_role("button", name=re.compile("CONTROL$")).click()
     second.get_by_role("button", name="TAKE CONTROL").click()
     second.locator("header button[aria-pressed=true]").wait_for()
     until(page, "/operator-.*CONTROL/.test(document.querySelector('header').innerText)")  # both say so
+
+
+# of every view: its own NOT LIVE is drawn, nothing lies over it, and its pixels are dimmed
+OVER_VIEWS = """() => [...document.querySelectorAll('.well')].map((well) => {
+  const sign = well.querySelector('.lapse');
+  sign.style.pointerEvents = 'auto';
+  const box = sign.getBoundingClientRect();
+  const hit = document.elementFromPoint(box.left + box.width / 2, box.top + box.height / 2);
+  const dimmed = [...well.querySelectorAll('canvas')].every((c) => Number(getComputedStyle(c).opacity) <= 0.25);
+  return dimmed && getComputedStyle(sign).opacity === '1' && (hit === sign || sign.contains(hit)); })"""
 
 
 def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(stage: Stage, open_page: Open) -> None:
@@ -201,6 +229,7 @@ def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(stage:
         print("killed to NOT LIVE, ms:", took)
         assert took < 1000
         assert page.locator("#lapse").inner_text().startswith("NOT LIVE")
+        assert page.evaluate(OVER_VIEWS) == [True] * page.locator(".well").count(), "a view is not covered by NOT LIVE"
         until(page, "[...document.querySelectorAll('.numbers .value')].every((e) => /^--(\\.-)?$/.test(e.textContent))")
         assert page.locator(".alarm-keys button").first.is_disabled()
         page.keyboard.press("Space")
@@ -293,6 +322,10 @@ def test_tones_sound_and_fall_silent_when_paused(stage: Stage, page: Page) -> No
     raise_alarm(page, stage, "high", "fact stop_unconfirmed_ms Therapy 900")  # a new HIGH alarm breaks the pause
     page.locator(".alarm-keys button[aria-pressed=false]").first.wait_for()
     until(page, loud)
+    page.keyboard.press("a")
+    page.locator(".alarm.high.acknowledged").wait_for()
+    until(page, f"{loud}.then((sounds) => !sounds)")  # acknowledged is silent, and stays on the row
+    assert page.locator(".alarm .text").inner_text()
 
 
 # opacity of shape, edge and text at every 20 ms of 2 s of the animation's own clock
