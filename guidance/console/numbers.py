@@ -79,10 +79,14 @@ class Numbers:
             shown = numbers if live else {}
             rows.append(_number(f"{name}.max_c", f"T max {name}", shown.get("max_c"), "degC", 1, age_ms))
             rows[-1]["sigma"] = shown.get("sigma_c")
-            share = shown.get("treated")
-            percent = None if share is None else 100 * share
-            rows.append(_number(f"{name}.treated", f"{name} at 240 CEM43", percent, "%", 0, age_ms, graph=False))
+            frozen = core.cryo.facts if live else {}
+            share = frozen.get("lethal_covered") if core.settings.cryo else shown.get("treated")
+            percent = 100 * share if isinstance(share, float) else None
+            word = "in lethal ice" if core.settings.cryo else "at 240 CEM43"
+            rows.append(_number(f"{name}.treated", f"{name} {word}", percent, "%", 0, age_ms, graph=False))
             rows.append(_number(f"{name}.mean_c", f"T mean {name}", shown.get("mean_c"), "degC", 1, age_ms))
+            if core.settings.cryo:
+                continue
             rows.append(_number(f"{name}.dose", f"dose max {name}", shown.get("dose_min"), "CEM43 min", 0, age_ms))
         for guard in core.settings.guards:
             name = guard.structure

@@ -85,6 +85,7 @@ class State:
         shown = core.judge.shown()
         self.alarms_digest = digest(f"{alarm.id}={alarm.state.value}" for alarm in shown)
         treated = any(row.get("dose_min", 0.0) >= 1.0 for row in self._sources.regions.numbers.values())
+        treated = treated or bool(core.cryo.facts.get("lethal_covered"))
         links = {name: self._link(name, row) for name, row in self._links.items()}
         return {
             "now_ns": now_ns,

@@ -16,12 +16,13 @@ def missing(core: Core, now_ns: int, links: dict[str, dict[str, Any]], treated: 
     waits = not_live(core, now_ns)
     tools = [tool.name for tool in core.settings.tools if tool.role == "tool"]
     streams = {name: state for name, state in core.streams.items() if state.settings.required}
+    measured = core.settings.therapy is not None and core.settings.thermometry is not None
     return {
         "plan": (["no plan is loaded"] if plan is None else [] if plan.targets else ["the plan has no target"]),
         "target": [f"{name} is not live: {waits[name]}" for name in tools if name in waits],
         "monitor": [f"stream {name} is not live" for name, state in streams.items() if not state.is_live(now_ns)],
         "control": blocking(core, now_ns),
-        "verify": [] if treated or core.settings.therapy is None else ["nothing is treated yet"],
+        "verify": [] if treated or not measured else ["nothing is treated yet"],
         "connections": [f"link {name} is down" for name, row in links.items() if row["up"] is False],
     }
 

@@ -3,8 +3,6 @@
 Runs first: it measures a room of its own, where no fact is held, before the folder's one stands beside it.
 """
 
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,7 +11,8 @@ from playwright.sync_api import Page, TimeoutError
 
 from guidance.events import Act
 from guidance.recording.reader import Recording
-from tests.browser.conftest import PHASE, ROOT, TRIES, Stage, confirm, live, ready, silence, take_control, until
+from guidance.replay import check
+from tests.browser.conftest import PHASE, TRIES, Stage, confirm, live, ready, silence, take_control, until
 
 pytestmark = [pytest.mark.peers, pytest.mark.slow]
 SOON_S = 10.0
@@ -58,8 +57,6 @@ def test_a_session_that_a_page_drove_replays_identically(tmp_path: Path, open_pa
     assert set(DRIVEN) <= {act.verb for act in acts}
     assert {act.role for act in acts if act.verb in DRIVEN} == {"operator"}
     assert len({act.console for act in acts if act.verb in DRIVEN}) == 1
-    words = [sys.executable, "-m", "guidance", "replay", "--check", str(recording)]
-    answer = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
-    print(answer.stdout, answer.stderr)
-    assert answer.returncode == 0, answer.stdout + answer.stderr
-    assert "replays identically" in answer.stdout
+    report = check(recording)
+    assert report.ok, report.faults
+    assert report.steps > len(acts)

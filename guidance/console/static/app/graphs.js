@@ -85,6 +85,20 @@ function bands(u) {
   ctx.restore();
 }
 
+// Said where there is nothing to draw: an empty graph could as well be a broken one.
+function nothing(rows) {
+  return (u) => {
+    if (u.data.slice(1).some((line) => line.some((value) => value !== null))) return;
+    const { ctx, bbox } = u;
+    ctx.save();
+    ctx.fillStyle = css("--dim");
+    ctx.font = `${0.875 * rem() * devicePixelRatio}px B612`;
+    ctx.textAlign = "center";
+    ctx.fillText(rows.length ? "no value in the last minute" : "nothing to show yet", bbox.left + bbox.width / 2, bbox.top + bbox.height / 2);
+    ctx.restore();
+  };
+}
+
 function limits(rows) {
   return (u) => {
     const { ctx, bbox } = u;
@@ -154,7 +168,7 @@ export class Graph extends Component {
         { ...line, size: 3 * rem(), gap: 0.3 * rem(), space: 1.6 * rem() },
       ],
       series: [{}, ...this.rows.map((r) => ({ label: r.name, stroke: css(r.colour), width: rem() / 9, dash: r.dash.map((d) => (d * rem()) / 16), points: { show: false }, spanGaps: false }))],
-      hooks: { drawClear: [bands], draw: [limits(this.rows)] },
+      hooks: { drawClear: [bands], draw: [limits(this.rows), nothing(this.rows)] },
     }, points(this.rows), this.box);
   }
 

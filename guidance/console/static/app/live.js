@@ -74,6 +74,7 @@ export class LivePane {
       const [x, y] = px(a);
       this.vectors.word(`${name}${away}`, x, y, "tool", { name, pad: 0.8 });
     }
+    this.vectors.namesAgain();
   }
 
   under(event) {

@@ -2,11 +2,18 @@
 import { html } from "/static/vendor/preact-htm.js";
 import { Graph } from "./graphs.js";
 import { Space } from "./space.js";
-import { Numbers } from "./side.js";
+import { isAim, Numbers } from "./side.js";
 import { age, clock, fixed, set, store } from "./store.js";
 import { TREATED_MIN } from "./overlay.js";
 
-const list = (limits) => Object.entries(limits).map(([k, v]) => `${k.replaceAll("_", " ")} ${v}`).join(", ") || "-";
+const UNIT = { c_per_s: "degC/s", per_s: "/s", cem43_min: "CEM43 min", c: "degC", mm: "mm", ms: "ms", deg: "deg", w: "W" };
+const NAMED = new RegExp(`^(.+?)_(${Object.keys(UNIT).join("|")})$`);
+
+// A key of settings as words, and its unit, which the key ends with.
+const words = (key) => key.replace(NAMED, "$1").replaceAll("_", " ");
+const unitOf = (key) => (NAMED.test(key) ? ` ${UNIT[NAMED.exec(key)[2]]}` : "");
+
+const list = (limits) => Object.entries(limits).map(([k, v]) => `${words(k)} ${v}${unitOf(k)}`).join(", ") || "-";
 
 export function PlanPage() {
   const plan = store.welcome.plan;
@@ -19,10 +26,10 @@ export function PlanPage() {
         <tr><th>settings SHA-256</th><td class="hash">${store.welcome.settings_sha256}</td></tr>
       </tbody></table>
       <h2>Targets and ways in</h2>
-      <table><thead><tr><th>target</th><th>centre RAS mm</th><th>margin mm</th><th>prescription</th></tr></thead><tbody>
+      <table><thead><tr><th>target</th><th class="num">centre RAS mm</th><th class="num">margin mm</th><th>prescription</th></tr></thead><tbody>
         ${plan.targets.map((t) => html`<tr key=${t.name}><td>${t.name}</td><td class="num">${t.center_mm.map((x) => x.toFixed(1)).join(" ")}</td><td class="num">${t.margin_mm.toFixed(1)}</td><td>${list(t.prescription)}</td></tr>`)}
       </tbody></table>
-      <table><thead><tr><th>trajectory</th><th>tool</th><th>corridor mm</th><th>angle deg</th></tr></thead><tbody>
+      <table><thead><tr><th>trajectory</th><th>tool</th><th class="num">corridor mm</th><th class="num">angle deg</th></tr></thead><tbody>
         ${plan.trajectories.map((t) => html`<tr key=${t.name}><td>${t.name}</td><td>${t.tool || "any"}</td><td class="num">${t.corridor_mm.toFixed(1)}</td><td class="num">${t.max_angle_deg.toFixed(1)}</td></tr>`)}
       </tbody></table>
       <h2>Structures and their limits</h2>
@@ -31,20 +38,27 @@ export function PlanPage() {
       </tbody></table>
     </div><div>
       <h2>Limits of the room and their sources</h2>
-      <table><thead><tr><th>limit</th><th>value</th><th>unit</th><th>source</th></tr></thead><tbody>
-        ${Object.entries(store.welcome.limits).map(([name, l]) => html`<tr key=${name}><td>${name.replaceAll("_", " ")}</td><td class="num">${l.value}</td><td>${l.unit}</td><td>${l.source}</td></tr>`)}
+      <table><thead><tr><th>limit</th><th class="num">value</th><th>unit</th><th>source</th></tr></thead><tbody>
+        ${Object.entries(store.welcome.limits).map(([name, l]) => html`<tr key=${name}><td>${words(name)}</td><td class="num">${l.value}</td><td>${l.unit}</td><td>${l.source}</td></tr>`)}
       </tbody></table>
     </div></div></div>`;
 }
 
 export function VerifyPage() {
   const regions = store.state ? store.state.regions : {};
-  const plan = store.welcome.plan;
+  const { plan, thermometry } = store.welcome;
+  const numbers = store.state ? store.state.numbers : [];
+  if (!thermometry) {
+    return html`<div class="views one"><${Space} /></div>
+    <aside class="page" tabindex="0"><h2>Tool against the plan</h2>
+      <${Numbers} rows=${numbers.filter(isAim)} />
+      <p class="dim">${numbers.some(isAim) ? "Of the first tool that is aimed along a trajectory." : "No tool is placed along a trajectory."} This room has no thermometry.</p></aside>`;
+  }
   return html`<div class="views one"><${Space} /></div>
     <aside class="page" tabindex="0"><h2>Treated zone against the plan</h2>
       ${plan && plan.targets.map((t) => {
     const r = regions[t.structure] || {};
-    const rows = [
+    const rows = store.welcome.scale.cold ? numbers.filter((n) => n.id.startsWith(`${t.structure}.`)) : [
       { id: "c", name: `${t.name} at ${TREATED_MIN} CEM43`, value: r.treated === undefined ? null : 100 * r.treated, unit: "%", digits: 0, limit: null },
       { id: "d", name: "highest dose", value: r.dose_min, unit: "CEM43 min", digits: 0, limit: null },
       { id: "t", name: "T max now", value: r.max_c, unit: "degC", digits: 1, limit: null, sigma: r.sigma_c },
@@ -53,7 +67,7 @@ export function VerifyPage() {
     return html`<h2 key=${t.name}>${t.name}, margin ${t.margin_mm} mm</h2><${Numbers} rows=${rows} />`;
   })}
       <h2>Dose of what must be spared</h2>
-      <${Numbers} rows=${(store.state ? store.state.numbers : []).filter((n) => n.unit === "CEM43 min")} />
+      <${Numbers} rows=${numbers.filter((n) => n.unit === "CEM43 min" && !n.name.startsWith("dose max"))} />
       <p class="dim">Display numbers of the imaged slices. They decide nothing; the rules have their own.</p>
     </aside>`;
 }

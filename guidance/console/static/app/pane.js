@@ -2,7 +2,7 @@
 import { add, apply, cross, dot, norm, plane, toPixel, toRas, unit, turn, valueOf, voxelAt } from "./geometry.js";
 import { GlPlane, usesGl } from "./gl.js";
 import { labelsOf, LAYERS, lookOf, sigmaLimit, TREATED_MIN } from "./overlay.js";
-import { STRIPS, viewOf } from "./planes.js";
+import { pointer, STRIPS, trajectory, viewOf } from "./planes.js";
 import { changed, fixed, store } from "./store.js";
 import { edgesOf, Twin } from "./twin.js";
 import { Vectors } from "./vectors.js";
@@ -22,6 +22,12 @@ export function windowOf(frame, name) {
   const scale = layer.type === "uint8" ? 1 : layer.scale;
   const top = whites.get(frame.stream);
   return [low * top / scale, Math.max(high, low + 0.01) * top / scale];
+}
+
+// What the two strips run through: the tip where it is followed and placed.
+function throughWhat() {
+  const tool = store.state && store.state.tools[pointer()];
+  return `through the ${store.follow === "tip" && tool && tool.quality === "ok" ? "tip" : "crosshair"}, along ${trajectory().name}`;
 }
 
 export class Pane {
@@ -66,6 +72,7 @@ export class Pane {
     this.doses(p, frame, k);
     this.trajectories(px);
     this.tools(px);
+    this.vectors.namesAgain();
     this.points(px, k / p.mm);
   }
 
@@ -144,7 +151,7 @@ export class Pane {
   // The raw voxel at the crosshair in its own units, never the screen's pixel.
   readout() {
     const frame = store.frames.get("volume");
-    if (STRIPS.includes(this.name)) return "through the tip, along the trajectory";
+    if (STRIPS.includes(this.name)) return throughWhat();
     const along = { axial: ["I", "S", 2], coronal: ["P", "A", 1], sagittal: ["L", "R", 0] }[this.name];
     const at = store.crosshair[along[2]];
     const parts = [`${at < 0 ? along[0] : along[1]} ${Math.abs(at).toFixed(1)} mm`];

@@ -8,12 +8,13 @@ const NO_LIMIT = 1e9; // a plan states so much where a place may take any dose
 const BAR = { degC: [35, 62], "%": [0, 100], "CEM43 min": [0, 25], mm: [0, 20], deg: [0, 20] };
 
 function Bar({ row }) {
-  const [low, high] = BAR[row.unit] || [0, Math.max(1, (row.limit || 1) * 1.3)];
+  const cold = store.welcome.scale.cold && row.unit === "degC";
+  const [low, high] = cold ? [-45, 40] : BAR[row.unit] || [0, Math.max(1, (row.limit || 1) * 1.3)];
   const share = (v) => Math.max(0, Math.min(100, (100 * (v - low)) / (high - low)));
   const width = store.live && typeof row.value === "number" ? share(row.value) : 0;
   return html`<div class="bar" aria-hidden="true">
     <i ref=${(el) => { if (el) el.style.width = `${width}%`; }}></i>
-    ${typeof row.limit === "number" && html`<b ref=${(el) => { if (el) el.style.left = `${share(row.limit)}%`; }}></b>`}
+    ${typeof row.limit === "number" && row.limit < NO_LIMIT && html`<b ref=${(el) => { if (el) el.style.left = `${share(row.limit)}%`; }}></b>`}
   </div>`;
 }
 
@@ -56,9 +57,12 @@ export function Streams() {
     class=${store.live && !s.live ? "stale" : ""}>${SHORT[name] || name} ${store.live && !s.live ? "NOT LIVE" : age(s.age_ms)}</span>`)}</div>`;
 }
 
+// A number of the aim: of a tool against its trajectory.
+export const isAim = (row) => row.id.includes("_mm") || row.unit === "deg";
+
 export function Side() {
   const all = store.state ? store.state.numbers : [];
-  const rows = all.filter((n) => !n.id.endsWith(".mean_c") && (!store.welcome.thermometry || (!n.id.includes("_mm") && n.unit !== "deg" && !n.name.startsWith("dose max"))));
+  const rows = all.filter((n) => !n.id.endsWith(".mean_c") && (!store.welcome.thermometry || (!isAim(n) && !n.name.startsWith("dose max"))));
   return html`<aside aria-label="values">
     <${Status} />
     <${Numbers} rows=${rows.slice(0, 6)} />

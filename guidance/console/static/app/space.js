@@ -60,6 +60,7 @@ export class Space extends Component {
       const [x, y] = px(tip);
       this.vectors.word(name, x, y, "tool", { pad: 0.8 });
     }
+    this.vectors.namesAgain();
   }
 
   // Every voxel at or above the treated dose as a dot.

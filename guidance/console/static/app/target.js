@@ -35,7 +35,7 @@ export function aim() {
 function words(v) {
   const move = [["lateral_r_mm", "patient's left", "patient's right"], ["lateral_a_mm", "back", "front"], ["lateral_s_mm", "feet", "head"]];
   const far = move.map(([key, plus, minus]) => [Math.abs(v[key] || 0), (v[key] || 0) > 0 ? plus : minus]).filter(([d]) => d >= 0.5);
-  return far.sort((a, b) => b[0] - a[0]).slice(0, 2).map(([d, to]) => `${d.toFixed(1)} mm to ${to}`).join(", ");
+  return far.sort((a, b) => b[0] - a[0]).slice(0, 2).map(([d, to]) => `${d.toFixed(d < 20 ? 1 : 0)} mm to ${to}`).join(", ");
 }
 
 const polar = ([x, y]) => { const d = Math.hypot(x, y) || 1e-9; const r = radial(d); return [(x / d) * r, (-y / d) * r]; };
@@ -50,16 +50,17 @@ export function Bullseye() {
   const tail = a && a.ok ? polar(add([...a.off, 0], [...a.tilt, 0], 60)) : null;
   return html`<div class="well bull" role="img" aria-label="bullseye along the trajectory">
     <svg viewBox="-165 -106 330 212" aria-hidden="true">
-      ${RINGS.map((mm) => html`<g key=${mm}><circle r=${radial(mm)} fill="none" stroke="#A7B0B7" stroke-width="1" /><text x="3" y=${radial(mm) + 11} font-size="12">${mm} mm</text></g>`)}
+      ${RINGS.map((mm) => html`<circle key=${mm} r=${radial(mm)} fill="none" stroke="#A7B0B7" stroke-width="1" />`)}
       ${a && html`<circle r=${radial(a.way.corridor_mm)} fill="none" stroke=${a.ok && a.on ? "#7CFC9A" : bright} stroke-width=${a.ok && a.on ? 4 : 2} stroke-dasharray=${a.ok && a.on ? "none" : "5 4"} />`}
       <path d="M-96 0H96M0-96V96" stroke="#4A535A" stroke-width="0.7" />
+      ${RINGS.map((mm) => html`<text key=${`${mm} mm`} x="3" y=${radial(mm) + 11} font-size="12">${mm} mm</text>`)}
       ${tip && html`<g>
         <line x1=${tip[0]} y1=${tip[1]} x2=${tail[0]} y2=${tail[1]} stroke="#A7B0B7" stroke-width="1.5" />
         <circle cx=${tail[0]} cy=${tail[1]} r="4" fill="none" stroke=${bright} stroke-width="1.5" />
         <polygon points=${ellipse(a.off, 2 * a.sigma)} fill="none" stroke=${bright} stroke-width="1.5" stroke-dasharray="3 2" />
         <path d=${`M${tip[0] - 7} ${tip[1]}h14M${tip[0]} ${tip[1] - 7}v14`} stroke=${bright} stroke-width="2.5" />
       </g>`}
-      <text x="-160" y="-92" font-size="12">BULLSEYE along ${a ? a.way.name : "no trajectory"}</text>
+      <text x="-160" y="-92" font-size="12">BULLSEYE ${a ? `along ${a.way.name}` : "nothing to aim"}</text>
       <text x="-160" y="74" font-size="12">+ tip</text><text x="-160" y="87" font-size="12">o axis</text><text x="-160" y="100" font-size="12">dashed: 2 sigma</text><text x="70" y="100" font-size="12">log outside 10</text>
     </svg>
     <div class="lapse pane">LAST</div>
@@ -92,6 +93,12 @@ function whyNotTracked(name) {
   return why === `${name} is not seen` ? `bring ${name} into view` : why;
 }
 
+// How far along the trajectory, in words.
+function way(go) {
+  if (Math.abs(go) < 0.5) return "the tip is at the target";
+  return go > 0 ? `advance ${fixed(go)} mm` : `draw back ${fixed(-go)} mm`;
+}
+
 export function TargetSide() {
   const a = aim();
   if (!a) return html`<div id="aim" class="t2">${whyNoAim()}</div>`;
@@ -107,7 +114,7 @@ export function TargetSide() {
   ];
   return html`<div>
     <div class="t1 strong" id="aim">${!a.ok ? "NOT TRACKED" : a.on ? "ON TARGET" : "HOLD"}</div>
-    <div class="t2">${a.ok && !a.on ? `move ${a.words || "along the axis"}` : a.ok ? `advance ${fixed(go)} mm` : whyNotTracked(a.name)}</div>
+    <div class="t2">${a.ok && !a.on ? `move ${a.words || "along the axis"}` : a.ok ? way(go) : whyNotTracked(a.name)}</div>
     <table class="numbers"><caption hidden>targeting</caption><tbody>${rows.map(([name, value, unitName, limit]) => html`<tr key=${name}>
       <td>${name}</td><td class="value">${fixed(value)}</td><td class="dim">${unitName}</td><td class="num dim">${limit}</td></tr>`)}</tbody></table>
   </div>`;

@@ -116,6 +116,9 @@ export class Vectors {
     this.names.words.forEach((one) => this.write(one));
   }
 
+  // Names once more, over the lines that came after them.
+  namesAgain() { this.names.words.forEach((one) => this.write(one)); }
+
   // Where a name may stand: whole, or its first letters, or nowhere.
   find(ground, text, points, role) {
     if (!points.length) return null;
