@@ -104,5 +104,5 @@ class RegionDose:
         """The upper bound of what was measured, whether or not steps are missing in it."""
         state = frame.dose
         here = DoseState(state.dose_min[self._mask], state.variance[self._mask], state.marks[self._mask])
-        bound = here.upper(frame.shared_sigma_c[self._mask], np.ones(here.dose_min.shape, np.bool_))
+        bound = here.upper(frame.repeated_sigma_c[self._mask], np.ones(here.dose_min.shape, np.bool_))
         return np.where(here.dose_min > 0.0, bound, 0.0).astype(np.float64)
