@@ -13,8 +13,8 @@ WORST = Worst()
 
 
 def brute(start_c: float, end_c: float | None, gap_s: float, energy_s: float, hottest_c: float) -> float:
-    """The warmest history that the bounds allow, integrated in steps of a millisecond."""
-    times = np.linspace(0.0, gap_s, round(gap_s * 1000) + 1)
+    """The warmest history that the bounds allow, integrated in steps of a millisecond, a longer one of 10 ms."""
+    times = np.linspace(0.0, gap_s, round(gap_s * (1000 if gap_s < 60 else 100)) + 1)
     heated = np.minimum(times, energy_s)
     peak = min(start_c + 5.0 * heated[-1], 100.0)
     level = max(peak, min(peak + 0.5 * (gap_s - heated[-1]), hottest_c))
