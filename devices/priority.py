@@ -9,8 +9,7 @@ import struct
 import sys
 import threading
 
-# nice values: who must never wait, the loop, its lanes, lanes in processes of their own, all else
-WATCH, LOOP, LANE, APART, USUAL = -20, -15, -10, -5, 0
+WATCH, LOOP, LANE, USUAL = -20, -15, -10, 0  # nice values: who must never wait, the loop, its lanes, all else
 
 
 def take_priority(nice: int) -> bool:

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from typing import Any
 
-from devices.priority import APART, take_priority
+from devices.priority import LANE, take_priority
 from guidance.events import Job, JobDone
 from guidance.lanes import Workbench, failed, warm_up
 from guidance.plan import Plan
@@ -115,7 +115,7 @@ def main() -> None:
         line.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
         try:
             lane, settings, plan = _receive(line)
-            take_priority(APART)  # pictures must not keep a browser on this machine from showing the newest ones
+            take_priority(LANE)
             warm_up(settings, plan, (lane,))
             bench = Workbench(settings, plan)
             _send(line, "warm")
