@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
+from guidance.bench.truth_thermometry import row_of
 from guidance.lanes.following import Follower
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
 from guidance.thermometry.dose import mean_rate
@@ -239,21 +240,7 @@ def rows(quick: bool) -> list[dict[str, Any]]:
 def table(found: dict[tuple[str, str], dict[str, list[float]]]) -> list[dict[str, Any]]:
     """Rows of what was collected."""
     return [
-        _row(f"{motion}, {way}: {name}", values, LIMITS.get(name) if way != STILL else None)
+        row_of(f"{motion}, {way}: {name}", values, LIMITS.get(name) if way != STILL else None)
         for (motion, way), by_name in found.items()
         for name, values in by_name.items()
     ]
-
-
-def _row(name: str, values: list[float], limits: tuple[float, float] | None) -> dict[str, Any]:
-    middle = float(np.median(values))
-    return {
-        "name": name,
-        "size": f"{len(values)} seeds",
-        "ours_ms": None,
-        "peer": f"{min(values):.3g} .. {max(values):.3g}",
-        "peer_ms": None,
-        "ratio": middle,
-        "limit": f"{limits[0]:g}..{limits[1]:g}" if limits else "",
-        "ok": limits is None or limits[0] <= middle <= limits[1],
-    }

@@ -266,9 +266,9 @@ def rows(quick: bool) -> list[dict[str, Any]]:
     return [row_of(name, found[name]) for name in LIMITS if name in found]
 
 
-def row_of(name: str, values: list[float]) -> dict[str, Any]:
-    """A row of the table: the median of the seeds against the limits of this name, where it has any."""
-    limits = LIMITS.get(name)
+def row_of(name: str, values: list[float], limits: tuple[float, float] | None = None) -> dict[str, Any]:
+    """A row of the table: the median of the seeds against `limits`, or those of this name, where it has any."""
+    limits = limits or LIMITS.get(name)
     mean = name.startswith("forecast's")
     middle = float(np.mean(values) if mean else np.median(values))
     return {

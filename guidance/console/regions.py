@@ -142,8 +142,8 @@ class Regions:
         if not self.has_masks(volume):
             ras, shape = volume["ras_from_image"], volume["magnitude"].shape
             named = {t.structure for t in self._plan.targets if t.structure}
-            self._masked_for = (ras.tobytes(), shape)
             self._masks = {name: np.flatnonzero(self._plan.structure(name).mask(ras, shape)) for name in sorted(named)}
+            self._masked_for = (ras.tobytes(), shape)
         temperature, sigma = volume["temperature_c"].reshape(-1), volume["sigma_c"].reshape(-1)
         valid, doses = volume["valid"].reshape(-1), volume["dose_cem43_min"].reshape(-1)
         numbers = {}
