@@ -1,5 +1,6 @@
 """The page on a live room: layout, honesty, alarms, acts."""
 
+import contextlib
 import re
 import subprocess
 import sys
@@ -214,6 +215,15 @@ OVER_VIEWS = """() => [...document.querySelectorAll('.well')].map((well) => {
   return dimmed && getComputedStyle(sign).opacity === '1' && (hit === sign || sign.contains(hit)); })"""
 
 
+# a heartbeat that waits for its frame when the link is lost
+LATE_BEAT = """async () => {
+  const { beat, lapse } = await import('/static/app/beat.js');
+  const frame = () => new Promise((done) => { requestAnimationFrame(done); });
+  beat(() => {}); lapse('link lost');
+  await frame(); await frame();
+  return document.body.classList.contains('lapsed') ? 'lapsed' : document.body.className; }"""
+
+
 def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.address, expected="WebSocket|ERR_CONNECTION")
     live(page)
@@ -229,6 +239,7 @@ def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(stage:
         print("killed to NOT LIVE, ms:", took)
         assert took < 1000
         assert page.locator("#lapse").inner_text().startswith("NOT LIVE")
+        assert page.evaluate(LATE_BEAT) == "lapsed", "a heartbeat of before the loss was drawn after it"
         assert page.evaluate(OVER_VIEWS) == [True] * page.locator(".well").count(), "a view is not covered by NOT LIVE"
         until(page, "[...document.querySelectorAll('.numbers .value')].every((e) => /^--(\\.-)?$/.test(e.textContent))")
         assert page.locator(".alarm-keys button").first.is_disabled()
@@ -245,9 +256,13 @@ def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(stage:
 
 
 def renderers() -> list[psutil.Process]:
-    """Renderer processes of this test's own Chromium."""
-    mine = psutil.Process().children(recursive=True)
-    return [process for process in mine if "--type=renderer" in process.cmdline()]
+    """Renderer processes of this test's own Chromium; one that ends meanwhile is none."""
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "--type=renderer" in process.cmdline():
+                found.append(process)
+    return found
 
 
 def test_frozen_page_loses_its_lease_and_wakes_as_not_live(stage: Stage, page: Page) -> None:

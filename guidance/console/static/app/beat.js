@@ -7,12 +7,14 @@ const GAP_MS = 1000;
 let frames = 0;
 let lastFrame = 0;
 let flip = false;
-let waiting = false;
+let pending = 0; // the frame in which the next heartbeat is drawn
 let lapseTimer = 0;
 
 const whyBox = () => document.getElementById("lapse-why");
 
 export function lapse(why) {
+  cancelAnimationFrame(pending); // a heartbeat of before that is not drawn yet proves nothing any more
+  pending = 0;
   document.body.classList.add("lapsed");
   if (store.live || store.why !== why) {
     if (store.live) store.lostAt = Date.now();
@@ -32,10 +34,9 @@ setInterval(tell, 1000);
 
 // Called with every state message; draws once a frame, newest state only.
 export function beat(draw) {
-  if (waiting) return;
-  waiting = true;
-  requestAnimationFrame(() => {
-    waiting = false;
+  if (pending) return;
+  pending = requestAnimationFrame(() => {
+    pending = 0;
     if (document.hidden) return;
     store.live = true;
     store.lostAt = 0;
