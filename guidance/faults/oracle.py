@@ -4,7 +4,8 @@ Each oracle is a row of `ORACLES`: it reads a `Trace` and yields `Expectation`s 
 evidence (or of the missed deadline) and the bound of docs/safety.md. None of them calls the judge's code.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -207,12 +208,10 @@ def _told_late(hazard: str, rule: str, subject: str, since_ns: int, until_ns: in
 
 def repeated_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """K2: a free tool sent as valid whose pose repeats bit by bit ten times, and longer than a tick."""
-    for stream, samples in trace.poses.items():
+    for stream in trace.poses:
         last: Sample | None = None
         repeats = first_ns = over_ns = 0
-        for sample in samples:
-            if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
-                continue
+        for sample in kept(trace, stream):
             if sample.usable and last is not None and np.array_equal(sample.matrix, last.matrix):
                 repeats += 1
                 first_ns = first_ns if repeats > 1 else sample.at_ns
@@ -232,13 +231,9 @@ def _repeated(stream: str, first_ns: int, over_ns: int, end_ns: int) -> Iterator
 
 def invalid_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """K2i: a tool reported invalid: not shown as live, and told when it lasts."""
-    for stream, samples in trace.poses.items():
-        last: Sample | None = None
+    for stream in trace.poses:
         since = 0
-        for sample in samples:
-            if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
-                continue
-            last = sample
+        for sample in kept(trace, stream):
             if not sample.usable and not since:
                 since = sample.at_ns
                 yield Expectation("K2", "K2i", stream, since, 250.0, "NOT_LIVE", ALWAYS)
@@ -249,36 +244,48 @@ def invalid_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expec
             yield from _told_late("K2", "K2i", stream, since, until_ns, 250.0)
 
 
-def _impossible(sample: Sample, last: Sample | None, period_ns: int) -> bool:
-    """Not finite, not orthonormal within 1e-3, mirrored, or faster than a hand from the last pose that was kept."""
-    rotation = sample.matrix[:3, :3]
-    if not np.all(np.isfinite(sample.matrix)):
-        return True
-    if np.abs(rotation.T @ rotation - np.eye(3)).max() > 1e-3 or np.linalg.det(rotation) <= 0:
-        return True
-    if np.abs(sample.matrix[3] - (0.0, 0.0, 0.0, 1.0)).max() > 1e-9:
-        return True
-    if last is None or not last.usable:
-        return False
-    passed_s = max(sample.at_ns - last.at_ns, period_ns) / 1e9
-    return bool(np.linalg.norm(sample.matrix[:3, 3] - last.matrix[:3, 3]) > SPEED_MM_PER_S * passed_s)
+def impossible(samples: Sequence[Sample], period_ns: int) -> list[bool]:
+    """Which poses, though sent as usable, cannot be.
+
+    Not finite, not orthonormal within 1e-3, mirrored, or faster than a hand from the last pose that was kept.
+    """
+    matrices = np.array([sample.matrix for sample in samples]).reshape(-1, 4, 4)
+    finite = np.isfinite(matrices).all(axis=(1, 2))
+    matrices[~finite] = np.eye(4)
+    rotation, places = matrices[:, :3, :3], matrices[:, :3, 3].tolist()
+    skew = np.abs(rotation.transpose(0, 2, 1) @ rotation - np.eye(3)).max(axis=(1, 2)) > 1e-3
+    odd = np.abs(matrices[:, 3] - (0.0, 0.0, 0.0, 1.0)).max(axis=1) > 1e-9
+    broken: list[bool] = (~finite | skew | odd | (np.linalg.det(rotation) <= 0)).tolist()
+    last: int | None = None
+    for now, sample in enumerate(samples):
+        if sample.usable and last is not None and samples[last].usable and not broken[now]:
+            passed_s = max(sample.at_ns - samples[last].at_ns, period_ns) / 1e9
+            broken[now] = math.dist(places[now], places[last]) > SPEED_MM_PER_S * passed_s
+        broken[now] = broken[now] and sample.usable
+        last = last if broken[now] else now
+    return broken
+
+
+def kept(trace: Trace, stream: str) -> Iterator[Sample]:
+    """Poses of a stream without those that cannot be."""
+    samples = trace.poses[stream]
+    wrong = impossible(samples, trace.periods_ns[stream])
+    return (sample for sample, bad in zip(samples, wrong, strict=True) if not bad)
 
 
 def impossible_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """K3: more impossible poses in a second than the limit: HOLD."""
     for stream, samples in trace.poses.items():
-        last: Sample | None = None
         bad: list[int] = []
         over = False
-        for sample in samples:
-            if sample.usable and _impossible(sample, last, trace.periods_ns[stream]):
+        for sample, wrong in zip(samples, impossible(samples, trace.periods_ns[stream]), strict=True):
+            if wrong:
                 bad = [at for at in bad if sample.at_ns - at < 1_000_000_000] + [sample.at_ns]
                 if len(bad) > limits["impossible_poses_per_s"] and not over:
                     over = True
                     yield Expectation("K3", "K3", stream, sample.at_ns, 50.0, "HOLD", ALWAYS)
                 continue
             over = over and len([at for at in bad if sample.at_ns - at < 1_000_000_000]) > 0
-            last = sample
 
 
 def lost_device(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:

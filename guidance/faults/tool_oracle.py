@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.faults.oracle import ALWAYS, ARMED, ENERGY, GRACE_NS, MS, Expectation, Limits, _impossible
+from guidance.faults.oracle import ALWAYS, ARMED, ENERGY, GRACE_NS, MS, Expectation, Limits, kept
 from guidance.faults.trace import Sample, Told, Trace
 
 Vector = NDArray[np.float64]
@@ -44,15 +44,6 @@ def _lasting(
             yield Expectation(rule[:2], rule, subject, since, bound_ms, effect, phases, end <= since + GRACE_NS)
 
 
-def _kept(samples: list[Sample], period_ns: int) -> Iterator[Sample]:
-    """Poses that a rigid tool can have had."""
-    last: Sample | None = None
-    for sample in samples:
-        if not (sample.usable and _impossible(sample, last, period_ns)):
-            last = sample
-            yield sample
-
-
 def robot_corridor(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """R1, R1p: the tip beside its way or past its target; R1h: it will be beside it before it stands."""
     robot, plan = trace.settings.robot, trace.plan
@@ -62,7 +53,7 @@ def robot_corridor(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expe
     line = plan.trajectory(robot.trajectory)
     along = (line.target_mm - line.entry_mm) / np.linalg.norm(line.target_mm - line.entry_mm)
     places: list[tuple[int, float, float]] = []  # (ns, mm beside, mm past)
-    for sample in _kept(trace.poses[tool.stream], trace.periods_ns[tool.stream]):
+    for sample in kept(trace, tool.stream):
         if sample.usable:
             off = (sample.matrix @ np.array([*tool.tip_mm, 1.0]))[:3] - line.target_mm
             past = float(off @ along)
