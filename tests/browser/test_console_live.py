@@ -205,6 +205,18 @@ def test_two_consoles_one_holds_control(stage: Stage, page: Page, open_page: Ope
     until(page, "/operator-.*CONTROL/.test(document.querySelector('header').innerText)")  # both say so
 
 
+def test_what_keeps_energy_off_is_told_in_the_alarms_own_words(stage: Stage, page: Page) -> None:
+    silence(page, stage)
+    step(page, "Control")
+    until(page, "document.querySelector('ul.missing').innerText === 'nothing: it can be armed'")
+    raise_alarm(page, stage, "high", f"fact hot_region_c {GUARD} 47.3")
+    told = until(page, "(document.querySelector('ul.missing').innerText.match(/.*limit.*/) || [''])[0]")
+    alarm = page.evaluate(STORE % f"store.state.alarms.find((a) => a.id === 'T1.{GUARD}')")
+    assert told == f"{alarm['text']}: {alarm['advice']}"
+    silence(page, stage)
+    step(page, "Monitor")
+
+
 # of every view: its own NOT LIVE is drawn, nothing lies over it, and its pixels are dimmed
 OVER_VIEWS = """() => [...document.querySelectorAll('.well')].map((well) => {
   const sign = well.querySelector('.lapse');

@@ -1,5 +1,6 @@
 // The bar of acts. No optimistic UI: a button says requested, the core's verdict says what became of it.
 import { html } from "/static/vendor/preact-htm.js";
+import { inWords } from "./alarms.js";
 import { act, ask } from "./link.js";
 import { LAYERS } from "./overlay.js";
 import { play } from "./sound.js";
@@ -59,7 +60,7 @@ export function Drawer() {
         <td class="num">${typeof r.age_ms === "number" ? `${(r.age_ms / 1000).toFixed(2)}s` : "fixed"}</td>
         <td class=${r.ok ? "word-ok" : "word-no"}>${r.ok ? "OK" : "MISSING"}</td></tr>`)}
     </tbody></table></div>
-    ${prepared && prepared.reasons.length ? html`<div class="strong">${prepared.reasons.join("; ")}</div>` : ""}
+    ${prepared && prepared.reasons.length ? html`<div class="strong">${prepared.reasons.map(inWords).join("; ")}</div>` : ""}
     <div class="acts">
       <button onClick=${closeDrawer}>Cancel</button>
       <button class="t2" onClick=${confirm} disabled=${!store.live || !prepared || !prepared.ticket || !left || waiting || bad > 0}>
@@ -71,7 +72,7 @@ export function Drawer() {
 function verdictText() {
   const v = store.verdict;
   if (!v) return "";
-  const reasons = v.reasons && v.reasons.length ? `: ${v.reasons.slice(0, 2).join("; ")}${v.reasons.length > 2 ? ` and ${v.reasons.length - 2} more` : ""}` : "";
+  const reasons = v.reasons && v.reasons.length ? `: ${inWords(v.reasons[0])}${v.reasons.length > 1 ? ` and ${v.reasons.length - 1} more` : ""}` : "";
   return `${v.verb} ${v.state}${reasons}`;
 }
 

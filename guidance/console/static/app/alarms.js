@@ -41,6 +41,14 @@ export function status(alarm) {
   return alarm.state === "acknowledged" ? `acked ${alarm.acknowledged_by}` : "";
 }
 
+// Why an act is refused: the alarm's own words and what to do, where the reason names an alarm.
+export function inWords(reason) {
+  const [, id, rest] = reason.match(/^(\S+) is (present|latched)/) || [];
+  const alarm = store.state && store.state.alarms.find((row) => row.id === id);
+  if (!alarm) return reason.replaceAll("_", " ");
+  return `${alarm.text}: ${rest === "latched" ? "over, RESET it" : alarm.advice}`;
+}
+
 function Banner({ alarm }) {
   const text = `${alarm.text}`;
   return html`<div class="alarm ${alarm.priority} ${alarm.state}" role="alert" data-id=${alarm.id}>

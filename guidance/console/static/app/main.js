@@ -1,7 +1,7 @@
 // The page: one frame for every step, drawn from the store, kept honest by the beat.
 import { html, render } from "/static/vendor/preact-htm.js";
 import { Acts, control, Drawer } from "./acts.js";
-import { AlarmList, AlarmRow, annunciate } from "./alarms.js";
+import { AlarmList, AlarmRow, annunciate, inWords } from "./alarms.js";
 import { answerLease, beat, lapse, watchFrames } from "./beat.js";
 import { watchKeys } from "./keys.js";
 import { connect, on, readToken } from "./link.js";
@@ -50,9 +50,8 @@ function Header() {
 const TargetStep = () => html`<${TargetPage} /><aside aria-label="values"><${Status} /><${TargetSide} /><div class="graphs"><${Graph} key="ages" kind="ages" /></div></aside>`;
 const MonitorStep = () => html`<${Views} /><${Side} />`;
 const ControlStep = () => html`<${Views} /><aside aria-label="values"><${Status} />
-  <${Numbers} rows=${store.state ? store.state.numbers.slice(0, 7) : []} /><h3 class="t2">Missing before energy may flow</h3>
-  <${Places} />
-  <ul tabindex="0" class="missing">${(store.state ? store.state.steps.control : []).slice(0, 12).map((r) => html`<li key=${r}>${r.replaceAll("_", " ")}</li>`)}
+  <${Numbers} rows=${store.state ? store.state.numbers.slice(0, 7) : []} /><${Places} /><h3 class="t2">Missing before energy may flow</h3>
+  <ul tabindex="0" class="missing">${(store.state ? store.state.steps.control : []).slice(0, 12).map((r) => html`<li key=${r}>${inWords(r)}</li>`)}
   ${store.state && !store.state.steps.control.length && html`<li>nothing: it can be armed</li>`}</ul></aside>`;
 const PAGES = { plan: PlanPage, target: TargetStep, monitor: MonitorStep, control: ControlStep, verify: VerifyPage, connections: ConnectionsPage };
 

@@ -1,5 +1,6 @@
 // The steps beside monitoring: plan, verify, connections; what a step lacks; the key card.
 import { html } from "/static/vendor/preact-htm.js";
+import { inWords } from "./alarms.js";
 import { Graph } from "./graphs.js";
 import { Space } from "./space.js";
 import { isAim, Numbers } from "./side.js";
@@ -98,7 +99,7 @@ export function MissingList() {
   const step = store.open.slice(8);
   const rows = store.state.steps[step] || [];
   return html`<div class="missing-list" role="dialog" aria-label="missing"><b class="strong t2">${step}: ${rows.length} missing</b>
-    <ul tabindex="0">${rows.map((r) => html`<li key=${r}>${r.replaceAll("_", " ")}</li>`)}</ul><button onClick=${() => set({ open: "" })}>Close</button></div>`;
+    <ul tabindex="0">${rows.map((r) => html`<li key=${r}>${inWords(r)}</li>`)}</ul><button onClick=${() => set({ open: "" })}>Close</button></div>`;
 }
 
 const KEYS = [
