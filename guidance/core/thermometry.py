@@ -8,6 +8,7 @@ from guidance.events import Effect, JobDone
 from guidance.safety import evidence
 from guidance.safety.phases import ENERGY_PERMITTED
 from guidance.safety.treatment import Treatment
+from guidance.timing.frames import FrameClock
 from guidance.timing.streams import StreamState
 
 
@@ -22,6 +23,7 @@ class ThermometryDesk(Desk):
     def __init__(self, scene: Scene, treatment: Treatment) -> None:
         self._scene, self._treatment = scene, treatment
         self._energy = evidence.EnergyTime()
+        self._clock = FrameClock()
         self._stream = scene.settings.thermometry.stream if scene.settings.thermometry else ""
         default = scene.limits["guard_temperature_c"].value
         guards = scene.settings.guards
@@ -43,7 +45,8 @@ class ThermometryDesk(Desk):
             return ()
         evidence.image_age(self._scene.facts, state, now_ns)
         evidence.frames_rising(self._scene.facts, state, now_ns)
-        time_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
+        aligned_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
+        time_ns = self._clock.time_ns(message.device_time_ns, aligned_ns)
         self._energy.measure(self._treatment.phase in ENERGY_PERMITTED, now_ns)
         inputs = {"image": message, "time_s": time_ns / 1e9, "energy_s": self._energy.passed_ns / 1e9}
         told = image_evidence(state, message)
