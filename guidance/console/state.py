@@ -148,16 +148,13 @@ class State:
 
     def _alarm(self, alarm: Alarm) -> dict[str, Any]:
         rule = alarm.rule
-        known = alarm.value is not None
         return {
             "id": alarm.id,
             "rule": rule.id,
             "priority": alarm.priority.value,
             "kind": rule.kind.value,
             "state": alarm.state.value,
-            "text": rule.text.format(subject=alarm.subject, value=alarm.value, limit=alarm.limit)
-            if known
-            else f"{alarm.subject}: {rule.hazard}, value unknown",
+            "text": alarm.text,
             "done": self._done(alarm),
             "advice": rule.advice,
             "first_ns": alarm.first_ns,

@@ -33,7 +33,7 @@ class AlertWriter:
             priority=alarm.priority,
             kind=rule.kind,
             state=alarm.state.value,
-            text=self._text(alarm),
+            text=alarm.text,
             reaction=_DONE[rule.reaction] if alarm.state is not AlarmState.CLEARED else "",
             advice=rule.advice,
             first_ns=alarm.first_ns,
@@ -42,9 +42,3 @@ class AlertWriter:
             unit=self._unit_of(rule),
             sequence=self._sequence,
         )
-
-    @staticmethod
-    def _text(alarm: Alarm) -> str:
-        if alarm.value is None:
-            return f"{alarm.subject}: {alarm.rule.hazard} (value unknown)"
-        return alarm.rule.text.format(subject=alarm.subject, value=alarm.value, limit=alarm.limit)

@@ -22,6 +22,15 @@ class AlarmState(StrEnum):
     CLEARED = "cleared"
 
 
+class _Told(float):
+    """A number as an alarm tells it: the format `span` is a time in ms, from 10 s on in seconds."""
+
+    def __format__(self, spec: str) -> str:
+        if spec != "span":
+            return super().__format__(spec)
+        return f"{self:.0f} ms" if abs(self) < 10_000.0 else f"{self / 1000.0:.0f} s"
+
+
 class Alarm(msgspec.Struct, eq=False):
     """One condition of one rule on one subject."""
 
@@ -42,6 +51,13 @@ class Alarm(msgspec.Struct, eq=False):
     def id(self) -> str:
         """Identity within the room."""
         return f"{self.rule.id}.{self.subject}"
+
+    @property
+    def text(self) -> str:
+        """What, where, how much."""
+        if self.value is None:
+            return f"{self.subject}: {self.rule.hazard}, value unknown"
+        return self.rule.text.format(subject=self.subject, value=_Told(self.value), limit=_Told(self.limit))
 
     @property
     def state(self) -> AlarmState:

@@ -75,7 +75,7 @@ RULES: tuple[Rule, ...] = (
     warn(
         id="D1l", row="D1", hazard="X-ray dose lost", cause="X-ray device, link",
         fact="xray_dose_age_ms", limit="xray_dose_age_ms", unknown_in=ALWAYS, latch=True, escalates=False,
-        text="{subject}: no dose told for {value:.0f} ms", advice="note the dose from the X-ray device's own display",
+        text="{subject}: no dose told for {value:span}", advice="note the dose from the X-ray device's own display",
         bound="10 s",
     ),
 )  # fmt: skip

@@ -7,25 +7,25 @@ RULES: tuple[Rule, ...] = (
     stop(
         id="N1", row="N1", hazard="device or controlling console lost", cause="cable, process, network",
         fact="link_down_ms", limit="link_down_ms", phases=ENERGY,
-        text="link {subject} lost for {value:.0f} ms (limit {limit:.0f})",
+        text="link {subject} lost for {value:span} (limit {limit:span})",
         advice="acknowledge, restore the link, reset", bound="300 ms",
     ),
     stop(
         id="N1d", row="N1", hazard="device silent on an open link", cause="process, network",
         fact="device_silent_ms", limit="device_silent_ms", phases=ENERGY,
-        text="{subject} silent for {value:.0f} ms (limit {limit:.0f})",
+        text="{subject} silent for {value:span} (limit {limit:span})",
         advice="acknowledge, check the device, reset", bound="3 beats + 50 ms",
     ),
     stop(
         id="N1c", row="N1", hazard="controlling console silent", cause="process, network, browser asleep",
         fact="console_beat_ms", limit="console_beat_ms", phases=ENERGY,
-        text="console {subject} silent for {value:.0f} ms (limit {limit:.0f})",
+        text="console {subject} silent for {value:span} (limit {limit:span})",
         advice="acknowledge, take control at another console, reset", bound="300 ms",
     ),
     warn(
         id="N2", row="N2", hazard="STOP not confirmed", cause="device, link",
         fact="stop_unconfirmed_ms", limit="stop_unconfirmed_ms", priority=Priority.HIGH, latch=True,
-        text="{subject} has not confirmed STOP for {value:.0f} ms: USE THE HARD E-STOP",
+        text="{subject} has not confirmed STOP for {value:span}: USE THE HARD E-STOP",
         advice="press the hard-wired emergency stop", bound="200 ms",
     ),
     stop(
@@ -55,7 +55,7 @@ RULES: tuple[Rule, ...] = (
     warn(
         id="N4a", row="N4", hazard="alerts arrive late", cause="broker, network",
         fact="alert_age_ms", limit="alert_age_ms", priority=Priority.HIGH, delay_ms=500, hold_ms=1000, escalates=False,
-        fresh_ms=3000, text="the alert feed {subject} is {value:.0f} ms behind (limit {limit:.0f})",
+        fresh_ms=3000, text="the alert feed {subject} is {value:span} behind (limit {limit:span})",
         advice="watch the console; restore the broker", bound="1 s",
     ),
 )  # fmt: skip

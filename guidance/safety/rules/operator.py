@@ -6,13 +6,13 @@ RULES: tuple[Rule, ...] = (
     block(
         id="O1", row="O1", hazard="alarm missed", cause="nobody looks",
         fact="alarm_unseen_ms", limit="alarm_unseen_ms", unknown_in=NEVER, escalates=False,
-        text="a high alarm is unacknowledged for {value:.0f} ms: calling {subject}",
+        text="a high alarm is unacknowledged for {value:span}: calling {subject}",
         advice="acknowledge it at any console", bound="10 s",
     ),
     block(
         id="O1l", row="O1", hazard="a console does not show its alarms", cause="browser asleep, covered, muted",
         fact="console_lease_ms", limit="console_lease_ms",
-        text="no reply from console {subject} for {value:.0f} ms (limit {limit:.0f})",
+        text="no reply from console {subject} for {value:span} (limit {limit:span})",
         advice="look at that console, or acknowledge at another one and reset", bound="2 s",
     ),
     block(
@@ -24,7 +24,7 @@ RULES: tuple[Rule, ...] = (
     hold(
         id="O2", row="O2", hazard="held control released", cause="foot off the pedal, console asleep",
         fact="held_control_ms", limit="held_control_ms", phases=ENERGY, unknown_in=ENERGY,
-        text="the held control of {subject} is released for {value:.0f} ms (limit {limit:.0f})",
+        text="the held control of {subject} is released for {value:span} (limit {limit:span})",
         advice="acknowledge, reset, hold the control and resume", bound="its limit + 50 ms",
     ),
 )  # fmt: skip

@@ -9,13 +9,13 @@ RULES: tuple[Rule, ...] = (
     warn(
         id="C1", row="C1", hazard="clock step", cause="time service, operator",
         fact="clock_step_ms", limit="clock_step_ms", escalates=False,
-        text="the wall clock stepped by {value:.0f} ms; ages are by local receive time",
+        text="the wall clock stepped by {value:span}; ages are by local receive time",
         advice="check the time service after the procedure", bound="1 s",
     ),
     stop(
         id="C2", row="C2", hazard="service hung", cause="load, a fault in the service",
         fact="tick_gap_ms", limit="tick_gap_ms", phases=ENERGY,
-        text="the service stood still for {value:.0f} ms (limit {limit:.0f})",
+        text="the service stood still for {value:span} (limit {limit:span})",
         advice="acknowledge, look at the load of this computer, reset", bound="300 ms, by the supervisor",
     ),
     stop(
@@ -27,7 +27,7 @@ RULES: tuple[Rule, ...] = (
     hold(
         id="C2w", row="C2", hazard="nobody watches the service", cause="the supervisor died",
         fact="supervisor_age_ms", limit="supervisor_age_ms", fresh_ms=2000,
-        text="the supervisor is silent for {value:.0f} ms (limit {limit:.0f})",
+        text="the supervisor is silent for {value:span} (limit {limit:span})",
         advice="end the treatment, start the service again", bound="1 s",
     ),
     block(
@@ -38,7 +38,7 @@ RULES: tuple[Rule, ...] = (
     block(
         id="C3s", row="C3", hazard="record cannot be kept: disk slow", cause="disk",
         fact="record_sync_ms", limit="record_sync_ms", latch=False, hold_ms=5000,
-        fresh_ms=3000, text="{subject}: syncing takes {value:.0f} ms (limit {limit:.0f})", advice=_DISK, bound="1 s",
+        fresh_ms=3000, text="{subject}: syncing takes {value:span} (limit {limit:span})", advice=_DISK, bound="1 s",
     ),
     block(
         id="C3l", row="C3", hazard="record lost", cause="disk refuses, queue full",

@@ -10,13 +10,13 @@ RULES: tuple[Rule, ...] = (
     warn(
         id="K1", row="K1", hazard="tracker stale", cause="tracker, link, line of sight",
         fact="pose_age_ms", limit="pose_age_ms", hold_ms=500, quiet_ms=_GLANCE_MS,
-        text="{subject} NOT LIVE for {value:.0f} ms (limit {limit:.0f})",
+        text="{subject} NOT LIVE for {value:span} (limit {limit:span})",
         advice="check the tracker and the line of sight", bound="its limit + 50 ms",
     ),
     hold(
         id="K1r", row="K1", hazard="robot's pose stale", cause="robot, tracker, link",
         fact="robot_pose_age_ms", limit="pose_age_ms", phases=ENERGY,
-        text="{subject}: the robot's pose is {value:.0f} ms old (limit {limit:.0f})",
+        text="{subject}: the robot's pose is {value:span} old (limit {limit:span})",
         advice="acknowledge, check the robot and its link, reset", bound="its limit + 50 ms",
     ),
     warn(
@@ -27,7 +27,7 @@ RULES: tuple[Rule, ...] = (
     warn(
         id="K2i", row="K2", hazard="tool reported invalid", cause="tool out of view",
         fact="pose_invalid_ms", limit="pose_invalid_ms", hold_ms=500, quiet_ms=_GLANCE_MS,
-        text="{subject} reported invalid by the tracker for {value:.0f} ms", advice=_VIEW, bound="250 ms",
+        text="{subject} reported invalid by the tracker for {value:span}", advice=_VIEW, bound="250 ms",
     ),
     hold(
         id="K3", row="K3", hazard="impossible pose", cause="interference, corrupt data, wrong tool file",

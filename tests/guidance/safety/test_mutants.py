@@ -14,6 +14,7 @@ from safety_kit import LIMITS, behaviour
 
 from devices.messages import Priority
 from guidance.errors import SettingsError
+from guidance.safety.alarms import Alarm
 from guidance.safety.phases import Phase
 from guidance.safety.rules import ALWAYS, ENERGY, RULES, Compare, Reaction, Rule, check_rules
 from guidance.safety.rules.row import NEVER
@@ -51,10 +52,18 @@ def test_nothing_is_expected_of_rows_that_are_gone_and_every_hazard_has_rows() -
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
 def test_texts_can_be_filled_in_and_say_what_to_do(rule: Rule) -> None:
-    text = rule.text.format(subject="rib", value=1.0, limit=2.0)
+    text = Alarm(rule, "rib", value=1.0, limit=2.0).text
     assert text and "{" not in text
+    unknown = Alarm(rule, "rib", limit=2.0).text
+    assert unknown.startswith("rib: ") and unknown.endswith("unknown")
     assert rule.advice
     assert rule.bound
+
+
+def test_a_long_time_is_told_in_seconds_and_a_short_one_in_milliseconds() -> None:
+    rule = next(rule for rule in RULES if rule.id == "K1")
+    assert Alarm(rule, "Needle", value=849.6, limit=200.0).text == "Needle NOT LIVE for 850 ms (limit 200 ms)"
+    assert Alarm(rule, "Needle", value=254_090.0, limit=200.0).text == "Needle NOT LIVE for 254 s (limit 200 ms)"
 
 
 def weaker(rule: Rule) -> Iterator[Reaction]:
