@@ -143,7 +143,7 @@ ALL = {
     "hifu_liver": lambda b: procedure(
         b, "hifu_liver", ("Monitor", "Control", "Target", "Verify", "Plan", "Connections", "Monitor"), 4, True, True
     ),
-    "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Monitor",), 12, treats=True),
+    "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Verify", "Monitor"), 100, treats=True),
     "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 30, treats=True),
     "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 60, treats=True),
     "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 12, treats=True),

@@ -3,6 +3,8 @@
 from typing import Any
 
 from devices.messages import GuidedPose
+from guidance.console.heated import FIRST, REST, heated
+from guidance.console.number import number
 from guidance.console.regions import Regions
 from guidance.service.histogram import Histogram
 from guidance.service.room import Room
@@ -60,11 +62,11 @@ class Numbers:
         way = (x * x + y * y) ** 0.5 if isinstance(x, float) and isinstance(y, float) else None
         limits, book = gate.settings, gate.book
         return [
-            _number("outside", f"{row.target} outside", percent, "%", 0, age_ms,
+            number("outside", f"{row.target} outside", percent, "%", 0, age_ms,
                     limit=100 * limits.most_outside_share, graph=False),
-            _number("moved", f"{row.target} moved", way, "mm", 1, age_ms, limit=limits.centroid_mm, graph=False),
-            _number("duty", "duty cycle", 100 * book.duty_cycle if book.frames else None, "%", 0, age_ms, graph=False),
-            _number("residual", "residual motion, rms", book.residual_rms_mm, "mm", 1, age_ms, graph=False),
+            number("moved", f"{row.target} moved", way, "mm", 1, age_ms, limit=limits.centroid_mm, graph=False),
+            number("duty", "duty cycle", 100 * book.duty_cycle if book.frames else None, "%", 0, age_ms, graph=False),
+            number("residual", "residual motion, rms", book.residual_rms_mm, "mm", 1, age_ms, graph=False),
         ]  # fmt: skip
 
     def _temperatures(self, now_ns: int) -> list[dict[str, Any]]:
@@ -76,32 +78,38 @@ class Numbers:
         live = core.streams[row.stream].is_live(now_ns)
         facts, rows = core.thermometry.facts if live else {}, []
         for name, numbers in self._regions.numbers.items():
-            shown = numbers if live else {}
-            rows.append(_number(f"{name}.max_c", f"T max {name}", shown.get("max_c"), "degC", 1, age_ms))
-            rows[-1]["sigma"] = shown.get("sigma_c")
-            frozen = core.cryo.facts if live else {}
-            share = frozen.get("lethal_covered") if core.settings.cryo else shown.get("treated")
-            percent = 100 * share if isinstance(share, float) else None
-            word = "in lethal ice" if core.settings.cryo else "at 240 CEM43"
-            rows.append(_number(f"{name}.treated", f"{name} {word}", percent, "%", 0, age_ms, graph=False))
-            rows.append(_number(f"{name}.mean_c", f"T mean {name}", shown.get("mean_c"), "degC", 1, age_ms))
-            if core.settings.cryo:
-                continue
-            rows.append(_number(f"{name}.dose", f"dose max {name}", shown.get("dose_min"), "CEM43 min", 0, age_ms))
+            rows += self._target(name, numbers if live else {}, live, age_ms)
         for guard in core.settings.guards:
             name = guard.structure
             limit = guard.limit_c or core.scene.limits["guard_temperature_c"].value
             rows.append(
-                _number(f"{name}.max_c", f"T max {name}", facts.get(f"{name}.max_c"), "degC", 1, age_ms, limit=limit)
+                number(f"{name}.max_c", f"T max {name}", facts.get(f"{name}.max_c"), "degC", 1, age_ms, limit=limit)
             )
             dose = facts.get(f"{name}.dose_upper_cem43_min")
             limit_dose = guard.limit_cem43_min
-            rows.append(_number(f"{name}.dose", f"dose {name}", dose, "CEM43 min", 1, age_ms, limit=limit_dose))
+            rows.append(number(f"{name}.dose", f"dose {name}", dose, "CEM43 min", 1, age_ms, limit=limit_dose))
         for point in core.places.points.values():
             value = facts.get(f"{point.name}.max_c")
             key, word = f"{point.name}.max_c", f"T max {point.name}"
-            rows.append(_number(key, word, value, "degC", 1, age_ms, limit=point.limit_c))
-        return rows
+            rows.append(number(key, word, value, "degC", 1, age_ms, limit=point.limit_c))
+        return rows + heated(core, REST, live, age_ms)
+
+    def _target(self, name: str, shown: dict[str, float], live: bool, age_ms: float) -> list[dict[str, Any]]:
+        core = self._room.core
+        hottest = number(f"{name}.max_c", f"T max {name}", shown.get("max_c"), "degC", 1, age_ms)
+        hottest["sigma"] = shown.get("sigma_c")
+        mean = number(f"{name}.mean_c", f"T mean {name}", shown.get("mean_c"), "degC", 1, age_ms)
+        if core.settings.cryo:
+            share = core.cryo.facts.get("lethal_covered") if live else None
+            percent = 100 * share if isinstance(share, float) else None
+            frozen = number(f"{name}.treated", f"{name} in lethal ice", percent, "%", 0, age_ms, graph=False)
+            return [hottest, frozen, mean]
+        row = core.settings.heating
+        warmed = heated(core, FIRST, live, age_ms) if row is not None and row.target == name else []
+        treated = 100 * shown["treated"] if "treated" in shown else None
+        dosed = number(f"{name}.treated", f"{name} at 240 CEM43", treated, "%", 0, age_ms, graph=False)
+        dose = number(f"{name}.dose", f"dose max {name}", shown.get("dose_min"), "CEM43 min", 0, age_ms)
+        return [hottest, *(warmed or [dosed]), mean, dose]
 
     def _aims(self, now_ns: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -113,31 +121,7 @@ class Numbers:
             age_ms = (now_ns - pose.device_time_ns) / 1e6
             for key, word, unit in _AIMS:
                 rows.append(
-                    _number(f"{tool.name}.{key}", f"{tool.name} {word}", values.get(key), unit, 1, age_ms, graph=False)
+                    number(f"{tool.name}.{key}", f"{tool.name} {word}", values.get(key), unit, 1, age_ms, graph=False)
                 )
             break
         return rows
-
-
-def _number(
-    key: str,
-    name: str,
-    value: Any,
-    unit: str,
-    digits: int,
-    age_ms: float,
-    *,
-    limit: float | None = None,
-    graph: bool = True,
-) -> dict[str, Any]:
-    return {
-        "id": key,
-        "name": name,
-        "value": value,
-        "unit": unit,
-        "digits": digits,
-        "age_ms": age_ms,
-        "limit": limit,
-        "sigma": None,
-        "graph": graph,
-    }

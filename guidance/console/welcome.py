@@ -54,8 +54,8 @@ def welcome(core: Core, regions: Regions) -> dict[str, Any]:
 
 def _scale(core: Core) -> dict[str, Any]:
     """The temperature scale, from cold to hot, where it is drawn, and the sigma above which it is hatched."""
-    therapy, thermometry = core.settings.therapy, core.settings.thermometry
-    scale = scale_of(therapy.modality if therapy else "")
+    thermometry = core.settings.thermometry
+    scale = scale_of(core.settings)
     return {
         "ends_c": (scale.low_c, scale.high_c),
         "shown_c": scale.shown_c,

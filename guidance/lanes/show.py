@@ -45,7 +45,7 @@ class ShowWork:
 
     def __init__(self, settings: RoomSettings, plan: Plan | None) -> None:
         self._plan = plan
-        self._scale = scale_of(settings.therapy.modality if settings.therapy else "")
+        self._scale = scale_of(settings)
         self._tools: dict[str, Tool] = {tool.name: tool for tool in settings.tools}
         self._white: dict[str, float] = {}
         lesion = settings.laser or settings.cryo

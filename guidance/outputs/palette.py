@@ -6,6 +6,8 @@ import matplotlib
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.settings import RoomSettings
+
 RGB = tuple[int, int, int]
 
 OUTLINE: dict[str, RGB] = {
@@ -38,12 +40,15 @@ class Scale(NamedTuple):
 
 
 WARM = Scale(37.0, 60.0, 39.0, cold=False)
+MILD = Scale(37.0, 45.0, 39.0, cold=False)
 COLD = Scale(-40.0, 37.0, 35.0, cold=True)
 
 
-def scale_of(modality: str) -> Scale:
-    """The scale of a room whose energy device is of this modality ("" = none)."""
-    return COLD if modality == "cryo" else WARM
+def scale_of(settings: RoomSettings) -> Scale:
+    """The scale of a room: what freezes, what is held in a window of a few degrees, everything else that heats."""
+    if settings.therapy is not None and settings.therapy.modality == "cryo":
+        return COLD
+    return MILD if settings.heating is not None and settings.heating.goal == "temperature" else WARM
 
 
 _INFERNO: NDArray[np.uint8] = (matplotlib.colormaps["inferno"](np.linspace(0.25, 0.97, 256))[:, :3] * 255).astype(

@@ -16,7 +16,7 @@ from guidance.console.sources import colours
 from guidance.console.welcome import welcome
 from guidance.core import Core
 from guidance.load import config_file, load_room
-from guidance.outputs.palette import COLD, WARM, scale_of, temperature_rgb
+from guidance.outputs.palette import COLD, MILD, WARM, scale_of, temperature_rgb
 
 
 def room(name: str) -> Any:
@@ -66,7 +66,8 @@ def test_video_keeps_its_colours_and_says_its_bytes() -> None:
 
 
 def test_the_cold_scale_is_the_warm_one_mirrored() -> None:
-    assert scale_of("cryo") is COLD and scale_of("ultrasound") is WARM and scale_of("") is WARM
+    rooms = {"cryo_kidney": COLD, "hyperthermia_release": MILD, "hifu_liver": WARM, "stereotactic_brain": WARM}
+    assert all(scale_of(room(name).settings) is scale for name, scale in rooms.items())
     warm = temperature_rgb(np.linspace(WARM.low_c, WARM.high_c, 64, dtype=np.float32))
     cold = temperature_rgb(np.linspace(COLD.high_c, COLD.low_c, 64, dtype=np.float32), COLD)
     assert np.abs(warm.astype(int) - cold[:, ::-1]).max() <= 8, "the same steps of brightness, red and blue exchanged"

@@ -1,7 +1,7 @@
 // Graphs of the last minute: temperatures with limits, power with emission bands, ages of streams.
 import { Component, html } from "/static/vendor/preact-htm.js";
 import uPlot from "/static/vendor/uPlot.esm.js";
-import { set, store } from "./store.js";
+import { set, store, temperatures } from "./store.js";
 
 const SPAN_S = 60;
 const COLOURS = ["--strong", "--risk", "--gate", "--target", "--forecast", "--dim"];
@@ -12,8 +12,8 @@ const css = (name) => getComputedStyle(document.documentElement).getPropertyValu
 const rem = () => parseFloat(getComputedStyle(document.documentElement).fontSize);
 
 // Rows of the graph: key in the history's points, name, colour, dash.
-const rowsOf = (ending, word) => () => (store.state ? store.state.numbers : []).filter((n) => n.graph && n.id.endsWith(ending)).slice(0, 6)
-  .map((n, i) => ({ key: n.id, name: n.name.replace(word, ""), limit: n.limit, colour: WARM[i], dash: DASHES[i] }));
+const rowsOf = (ending, word, by = "") => () => (store.state ? store.state.numbers : []).filter((n) => n.graph && n.id.endsWith(ending)).slice(0, 6)
+  .map((n, i) => ({ key: n.id, name: n.name.replace(word, by), limit: n.limit, colour: WARM[i], dash: DASHES[i] }));
 
 // Ages as shares of what each stream is allowed: the streams' limits differ by a factor of ten.
 const ageRows = () => Object.entries(store.welcome.streams).slice(0, 6)
@@ -31,18 +31,20 @@ const motionRows = () => [
 ];
 
 export const KINDS = {
-  temperature: { title: "T max", unit: "degC", rows: rowsOf(".max_c", "T max "), range: [35, 62] },
+  temperature: { title: "T max", unit: "degC", rows: rowsOf(".max_c", "T max ") },
+  window: { title: "T of the target", unit: "degC", rows: rowsOf("0_c", /^(T\d0) .*/, "$1") },
   motion: { title: "breathing, beam on banded", unit: "mm", rows: motionRows, range: null },
   power: { title: "beam, on banded", unit: "W", rows: powerRows, range: null },
   dose: { title: "dose", unit: "CEM43 min", rows: rowsOf(".dose", /^dose (max )?/), range: null },
-  mean: { title: "T mean", unit: "degC", rows: rowsOf(".mean_c", "T mean "), range: [35, 62] },
+  mean: { title: "T mean", unit: "degC", rows: rowsOf(".mean_c", "T mean ") },
   latency: { title: "latency, worst: to drawn; pose: to output", unit: "ms", rows: latencyRows, range: null },
   ages: { title: "age", unit: "% of limit", rows: ageRows, range: [0, 120], most: 250 },
 };
 
 // The graphs that this room has something for, the most telling first.
 export function graphKinds() {
-  const has = { temperature: store.welcome.thermometry, mean: store.welcome.thermometry, dose: store.welcome.thermometry, power: store.welcome.therapy,
+  const { thermometry, therapy } = store.welcome;
+  const has = { temperature: thermometry, window: KINDS.window.rows().length, mean: thermometry, dose: thermometry, power: therapy,
     motion: store.history.length && "motion_mm" in store.history[store.history.length - 1], latency: true, ages: true };
   return Object.keys(KINDS).filter((kind) => has[kind]);
 }
@@ -173,9 +175,8 @@ export class Graph extends Component {
   }
 
   range(low, high) {
-    const cold = store.welcome.scale.cold && KINDS[this.props.kind].unit === "degC";
-    const { range, most = Infinity } = KINDS[this.props.kind];
-    const wide = cold ? [-45, 40] : range;
+    const { unit, range, most = Infinity } = KINDS[this.props.kind];
+    const wide = unit === "degC" ? temperatures() : range;
     if (wide) return [Math.min(wide[0], low ?? wide[0]), Math.min(most, Math.max(wide[1], high ?? wide[1]))];
     return [Math.min(0, (low ?? 0) * 1.1), Math.max(10, (high ?? 10) * 1.1)];
   }

@@ -10,6 +10,9 @@ import { TREATED_MIN } from "./overlay.js";
 const UNIT = { c_per_s: "degC/s", per_s: "/s", cem43_min: "CEM43 min", c: "degC", mm: "mm", ms: "ms", deg: "deg", w: "W" };
 const NAMED = new RegExp(`^(.+?)_(${Object.keys(UNIT).join("|")})$`);
 
+// Numbers of the heated target: of all its tissue, as the filter knows it.
+const HEATED = /\.(t\d0_c|\w*coverage\w*|release_mean|window_share)$/;
+
 // A key of settings as words, and its unit, which the key ends with.
 const words = (key) => key.replace(NAMED, "$1").replaceAll("_", " ");
 const unitOf = (key) => (NAMED.test(key) ? ` ${UNIT[NAMED.exec(key)[2]]}` : "");
@@ -63,13 +66,14 @@ export function VerifyPage() {
       { id: "c", name: `${t.name} at ${TREATED_MIN} CEM43`, value: r.treated === undefined ? null : 100 * r.treated, unit: "%", digits: 0, limit: null },
       { id: "d", name: "highest dose", value: r.dose_min, unit: "CEM43 min", digits: 0, limit: null },
       { id: "t", name: "T max now", value: r.max_c, unit: "degC", digits: 1, limit: null, sigma: r.sigma_c },
+      ...numbers.filter((n) => n.id.startsWith(`${t.structure}.`) && HEATED.test(n.id)),
       { id: "s", name: "seen by thermometry", value: r.seen === undefined ? null : 100 * r.seen, unit: "%", digits: 0, limit: null },
     ];
     return html`<h2 key=${t.name}>${t.name}, margin ${t.margin_mm} mm</h2><${Numbers} rows=${rows} />`;
   })}
       <h2>Dose of what must be spared</h2>
       <${Numbers} rows=${numbers.filter((n) => n.unit === "CEM43 min" && !n.name.startsWith("dose max"))} />
-      <p class="dim">Display numbers of the imaged slices. They decide nothing; the rules have their own.</p>
+      <p class="dim">Display numbers: of the imaged slices, and of the whole target where heating is planned. They decide nothing; the rules have their own.</p>
     </aside>`;
 }
 

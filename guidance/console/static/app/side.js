@@ -1,15 +1,14 @@
 // The right column: phase, beam, numbers with value, unit, limit and age; graphs; streams.
 import { html } from "/static/vendor/preact-htm.js";
 import { Graphs } from "./graphs.js";
-import { age, fixed, store } from "./store.js";
+import { age, fixed, store, temperatures } from "./store.js";
 
 const NO_LIMIT = 1e9; // a plan states so much where a place may take any dose
 
-const BAR = { degC: [35, 62], "%": [0, 100], "CEM43 min": [0, 25], mm: [0, 20], deg: [0, 20] };
+const BAR = { "%": [0, 100], "CEM43 min": [0, 25], mm: [0, 20], deg: [0, 20] };
 
 function Bar({ row }) {
-  const cold = store.welcome.scale.cold && row.unit === "degC";
-  const [low, high] = cold ? [-45, 40] : BAR[row.unit] || [0, Math.max(1, (row.limit || 1) * 1.3)];
+  const [low, high] = row.unit === "degC" ? temperatures() : BAR[row.unit] || [0, Math.max(1, (row.limit || 1) * 1.3)];
   const share = (v) => Math.max(0, Math.min(100, (100 * (v - low)) / (high - low)));
   const width = store.live && typeof row.value === "number" ? share(row.value) : 0;
   return html`<div class="bar" aria-hidden="true">

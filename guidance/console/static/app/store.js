@@ -50,3 +50,6 @@ export function fixed(value, digits = 1) {
 }
 export const age = (ms) => (typeof ms === "number" && store.live ? `${(ms / 1000).toFixed(ms < 1000 ? 2 : 1)}s` : "-.--s");
 export const inControl = () => Boolean(store.state && store.welcome && store.state.control === store.welcome.actor);
+
+// Ends of bars and graphs of temperatures: a little more than the room's colours.
+export const temperatures = () => [store.welcome.scale.ends_c[0] - 2, store.welcome.scale.ends_c[1] + 2];
