@@ -67,7 +67,7 @@ RULES: tuple[Rule, ...] = (
     stop(
         id="T3p", row="T3", hazard="frozen frames: the same pixels", cause="scanner, reconstruction",
         fact="frames_repeated", limit="frames_not_rising", phases=ENERGY,
-        text="{subject}: {value:.0f} frames with the same pixels",
+        text="{subject}: {value:.0f} frames with the pixels or the time of one before",
         advice="acknowledge, check the scanner, reset", bound="2 frames",
     ),
     hold(
