@@ -137,7 +137,7 @@ def test_real_recordings_stream_into_the_service(name: str, data_dir: Path, tmp_
         ready = json.loads(devices.stdout.readline())["ready"]
         links = [f"--link={link}={address}" for link, address in ready.items() if link != "console"]
         done = guidance(
-            "run", name, "--duration", 7, "--summary", tmp_path / "s.json", "--record", tmp_path / "r.mcap", *links
+            "run", name, "--duration", 5, "--summary", tmp_path / "s.json", "--record", tmp_path / "r.mcap", *links
         )
         assert done.returncode == 0, done.stderr
         summary = json.loads((tmp_path / "s.json").read_text())
