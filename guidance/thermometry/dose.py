@@ -37,6 +37,15 @@ def _mean_exp2(low: Array, high: Array, slope: float) -> Array:
 
 def mean_rate(start_c: Array, end_c: Array) -> Array:
     """Mean of R^(43 - T) for T linear from `start_c` to `end_c`, split at 43 degC and at the clamp."""
+    below, at_clamp = mean_rates(start_c, end_c)
+    return below + at_clamp
+
+
+def mean_rates(start_c: Array, end_c: Array) -> tuple[Array, Array]:
+    """What `mean_rate` adds up: the part below the clamp, which noise raises, and the part at the clamp.
+
+    That part noise cannot raise. Only the first must be corrected for noise, and only it has a variance from it.
+    """
     a, b = start_c - BREAK_C, end_c - BREAK_C
     span = b - a
     flat = np.abs(span) < 1e-9
@@ -46,8 +55,10 @@ def mean_rate(start_c: Array, end_c: Array) -> Array:
         low, high = np.clip(a, bottom, top), np.clip(b, bottom, top)
         total += (high - low) / width * _mean_exp2(low, high, slope)
     above = np.maximum(b, MAX_EXPONENT) - np.maximum(a, MAX_EXPONENT)
-    total += above / width * 2.0**MAX_EXPONENT
-    return np.where(flat, _rate(0.5 * (start_c + end_c)), total)
+    middle = 0.5 * (a + b)
+    share = np.where(flat, middle >= MAX_EXPONENT, above / width)
+    below = np.where(flat, np.where(share > 0.0, 0.0, _rate(middle + BREAK_C)), total)
+    return below, share * 2.0**MAX_EXPONENT
 
 
 def cem43(temperature_c: NDArray[np.floating[Any]], times_s: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:

@@ -43,17 +43,7 @@ _E = tuple(
         0.001339086336353527,
     )
 )
-_D = tuple(
-    _F(c)
-    for c in (
-        1.0,
-        0.9999885628576832,
-        0.49983177993004213,
-        0.16575354509787973,
-        0.03939016204316503,
-        0.005618000303881979,
-    )
-)
+_PER_LN2, _FEWEST = _F(1.0 / math.log(2.0)), _F(-126.0)
 
 
 @njit(**OPTIONS)
@@ -88,12 +78,9 @@ def power_of_two(x):  # type: ignore[no-untyped-def]
 
 @njit(**OPTIONS)
 def decay(x):  # type: ignore[no-untyped-def]
-    """exp(-x) for x in [0, 6.4]."""
-    t = _F(-0.125) * x
-    p = ((((_D[5] * t + _D[4]) * t + _D[3]) * t + _D[2]) * t + _D[1]) * t + _D[0]
-    p *= p
-    p *= p
-    return p * p
+    """exp(-x) for x from 0 on; beyond 87 it stays at 2^-126."""
+    exponent = -_PER_LN2 * x
+    return power_of_two(exponent if exponent > _FEWEST else _FEWEST)
 
 
 @intrinsic

@@ -132,7 +132,7 @@ def _power(reference, at, count, per_floor2, power):  # type: ignore[no-untyped-
 
 @njit(**INLINED)
 def _rate(now, last):  # type: ignore[no-untyped-def]
-    """Mean CEM43 rate for temperature linear from `last` to `now`."""
+    """Mean CEM43 rate below the clamp for temperature linear from `last` to `now`, and the share of time at it."""
     a, b = last - _BREAK_C, now - _BREAK_C
     step = b - a
     ca = a if a < _CLAMP else _CLAMP
@@ -142,28 +142,34 @@ def _rate(now, last):  # type: ignore[no-untyped-def]
     la, ha = (ea if ea < _ONE else _ONE), (ea if ea > _ONE else _ONE)
     lb, hb = (eb if eb < _ONE else _ONE), (eb if eb > _ONE else _ONE)
     rise = (hb - ha) * _PER_LN2 + (lb * lb - la * la) * _PER_LN4
-    rise += ((b - cb) - (a - ca)) * _TOP
+    over = (b - cb) - (a - ca)
     middle = _HALF * (ea + eb)
     middle = middle if middle > _ONE else middle * middle
-    return middle if abs(step) < _NEAR_C else rise / step
+    still, per_step = abs(step) < _NEAR_C, _ONE / step
+    share = (_ONE if middle >= _TOP else _ZERO) if still else over * per_step
+    return (middle if middle < _TOP else _ZERO) if still else rise * per_step, share
 
 
 @njit(**INLINED)
 def _warm_group(frame, gains, first, count, row, numbers):  # type: ignore[no-untyped-def]
-    """Dose of one group and its variance from independent noise, both without the mean effect of noise."""
+    """Dose of one group and its variance from independent noise, both without the mean effect of noise.
+
+    At the clamp noise has no effect: only what was gained below it is corrected and varies.
+    """
     last, now, sigma, marks, power = frame
     dose, variance, out_dose, out_variance = gains
     step_min, noise2, sigma_dose = numbers
     for j in range(count):
         i = first + np.uint64(j)
         log_r2 = _LN2 * _LN2 if now[i] + last[i] >= _TWO_BREAKS_C else _F(4.0) * _LN2 * _LN2
-        shared = noise2 / power[row + np.uint64(j)]
-        own = log_r2 * (sigma[i] * sigma[i] - shared)
-        factor = decay(own * (_F(1.0 / 3.0) + own * _F(1.0 / 360.0)) + _HALF * log_r2 * shared)
         counted = (sigma[i] <= sigma_dose) & ((marks[i] & _GRADED) != 0)
-        gain = _rate(now[i], last[i]) * (step_min * factor) if counted else _ZERO
-        out_dose[i] = dose[i] + gain
-        out_variance[i] = variance[i] + ((gain - gain * decay(own)) * gain if counted else _ZERO)
+        shared = noise2 / power[row + np.uint64(j)] if counted else _ZERO
+        own = log_r2 * (sigma[i] * sigma[i] - shared) if counted else _ZERO
+        factor = decay(own * (_F(1.0 / 3.0) + own * _F(1.0 / 360.0)) + _HALF * log_r2 * shared)
+        below, share = _rate(now[i], last[i])
+        raised = below * (step_min * factor) if counted else _ZERO
+        out_dose[i] = dose[i] + (raised + share * (_TOP * step_min) if counted else _ZERO)
+        out_variance[i] = variance[i] + (raised - raised * decay(own)) * raised
 
 
 @njit(**INLINED)

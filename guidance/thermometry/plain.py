@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.thermometry.dose import BREAK_C, LN2, mean_rate
+from guidance.thermometry.dose import BREAK_C, LN2, mean_rates
 
 MISSED_MASK, GRADED_BIT, HOT_BIT = 0x3F, 0x40, 0x80  # the bits of `marks`
 PLAUSIBLE_C = (-80.0, 120.0)  # unwrapping expects nothing beyond: voxels of pure noise must not run away
@@ -111,12 +111,13 @@ def _dose(
     graded = sigma <= given.sigma_dose_c
     counted = graded & ((given.marks & GRADED_BIT) > 0) & (given.step_min > 0.0)
     with np.errstate(all="ignore"):
-        rate = mean_rate(given.last_c.astype(np.float64), temperature)
+        below, at_clamp = mean_rates(given.last_c.astype(np.float64), temperature)
         log_r = np.where(temperature + given.last_c >= 2.0 * BREAK_C, LN2, 2.0 * LN2)
         shared = given.reference_share * (log_r * given.degrees_per_radian * given.noise / base) ** 2
         own = np.maximum((log_r * sigma) ** 2 - shared, 0.0)
-        gain = rate * given.step_min * np.exp(-(own / 3.0 + own * own / 360.0 + shared / 2.0))
-        spread = -np.expm1(-own) * gain * gain
+        raised = below * given.step_min * np.exp(-(own / 3.0 + own * own / 360.0 + shared / 2.0))
+        gain = raised + at_clamp * given.step_min
+        spread = -np.expm1(-own) * raised * raised
     missed = np.minimum((given.marks & MISSED_MASK) + ((~counted) & (given.step_min > 0.0)), MISSED_MASK)
     hot = (given.marks & HOT_BIT) | np.where(counted & (temperature >= BREAK_C), HOT_BIT, 0)
     marks = (missed | hot | np.where(graded, GRADED_BIT, 0)).astype(np.uint8)
