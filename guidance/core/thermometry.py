@@ -35,6 +35,7 @@ class ThermometryDesk(Desk):
             next((round(s.period_ms * 1e6) for s in scene.settings.streams if s.name == self._stream), 0),
         )
         self._answered_ns = 0
+        self._work_ns = 0  # from a frame's arrival to its answer, the last one
         if self._stream:
             self._guards.declare(scene.facts, self._stream)
         self.facts: dict[str, float | int | str | bool | None] = {}  # the newest answer, for views and summaries
@@ -48,7 +49,12 @@ class ThermometryDesk(Desk):
         aligned_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
         time_ns = self._clock.time_ns(message.device_time_ns, aligned_ns)
         self._energy.measure(self._treatment.phase in ENERGY_PERMITTED, now_ns)
-        inputs = {"image": message, "time_s": time_ns / 1e9, "energy_s": self._energy.passed_ns / 1e9}
+        inputs = {
+            "image": message,
+            "time_s": time_ns / 1e9,
+            "energy_s": self._energy.passed_ns / 1e9,
+            "late_s": (max(now_ns - time_ns, 0) + self._work_ns) / 1e9,
+        }
         told = image_evidence(state, message)
         return (self._scene.job("guard", "thermometry", "thermometry", inputs, told),)
 
@@ -58,6 +64,7 @@ class ThermometryDesk(Desk):
             self._guards.failed(self._scene.facts, self._stream, result.now_ns)
             return ()
         self._answered_ns = result.now_ns
+        self._work_ns = max(result.now_ns - told[self._stream], 0)
         evidence.answer_age(self._scene.facts, self._scene.streams[self._stream], self._answered_ns, result.now_ns)
         self.facts = dict(result.facts)
         self._guards.measure(self._scene.facts, result.facts, self._stream, result.now_ns)

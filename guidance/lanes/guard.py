@@ -12,7 +12,7 @@ from guidance.plan import Plan
 from guidance.plan.checks import UNSEEN_BY_PRF
 from guidance.settings import RoomSettings, Thermometry
 from guidance.thermometry import ThermometryFrame, ThermometryPipeline, ThermometrySettings
-from guidance.thermometry.hot import joined_level_c
+from guidance.thermometry.hot import expected_c, joined_level_c
 from guidance.thermometry.inputs import sequence_tags, split_echoes
 from guidance.thermometry.unseen import RegionDose, Worst
 
@@ -58,16 +58,17 @@ class GuardWork:
             (s.period_ms / 1e3 for s in settings.streams if self._row and s.name == self._row.stream), 0.0
         )
         worst = worst_case(self._row) if self._row else Worst()
-        self._placed = PlacedRegions(self._period_s)
+        self._placed = PlacedRegions()
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._doses = {name: RegionDose(self._period_s, worst) for name in self._guards}
         self._masked_for: tuple[bytes, tuple[int, ...]] = (b"", ())
         self._last: ThermometryFrame | None = None
 
-    def thermometry(self, image: Image, time_s: float, energy_s: float) -> Result:
+    def thermometry(self, image: Image, time_s: float, energy_s: float, late_s: float = 0.0) -> Result:
         """One frame: temperature, dose and the numbers of each guard.
 
-        `energy_s` is the time for which energy may have flowed since the room began.
+        `energy_s` is the time for which energy may have flowed since the room began; `late_s` how old the frame will
+        be when this is answered.
         """
         assert self._pipeline is not None, "a room without thermometry sends no such job"
         echo_s, field_t = sequence_tags(image.tags)
@@ -88,8 +89,9 @@ class GuardWork:
         )
         if followed is not None:
             frame = with_motion(frame, followed, self._pipeline.settings.sigma_display_c)
-        facts = self._facts(frame, energy_s)
-        facts |= self._placed.facts(frame, image.frame_from_image_mm)
+        expected = expected_c(frame, self._last, self._period_s, late_s)
+        facts = self._facts(frame, expected, energy_s)
+        facts |= self._placed.facts(frame, expected, image.frame_from_image_mm)
         if followed is not None:
             facts["motion_px"] = followed.shift_px
         self._last = frame if frame.state == "ok" else self._last
@@ -157,7 +159,7 @@ class GuardWork:
             heated |= mask.ravel()
         return heated.reshape(shape)
 
-    def _facts(self, frame: ThermometryFrame, energy_s: float) -> Facts:
+    def _facts(self, frame: ThermometryFrame, expected: NDArray[np.float32], energy_s: float) -> Facts:
         facts: Facts = {"state": frame.state, "reason": frame.reason, "valid_share": frame.valid_share}
         facts["untracked_share"] = frame.untracked_share
         hottest_c = self._pipeline.settings.t0_c if self._pipeline else 0.0
@@ -170,7 +172,7 @@ class GuardWork:
             if np.count_nonzero(valid) < max(GUARD_VALID_SHARE * np.count_nonzero(mask), 1.0):
                 found = self._unknown(name, frame.time_s, energy_s)
             else:
-                found = self._guard(name, frame, valid, hottest_c, energy_s)
+                found = self._guard(name, frame, expected, valid, hottest_c, energy_s)
             facts |= {f"{name}.{key}": value for key, value in found.items()}
         return facts
 
@@ -180,22 +182,17 @@ class GuardWork:
         return {"known": False} if bound is None else {"known": False, "dose_upper_cem43_min": bound}
 
     def _guard(
-        self, name: str, frame: ThermometryFrame, valid: NDArray[np.bool_], hottest_c: float, energy_s: float
-    ) -> Facts:
+        self, name: str, frame: ThermometryFrame, expected: NDArray[np.float32], valid: NDArray[np.bool_],
+        hottest_c: float, energy_s: float,
+    ) -> Facts:  # fmt: skip
         """What the rules compare: T + rise until the next answer + 2 sigma, and the dose's upper bound."""
-        upper = frame.temperature_c + 2.0 * frame.sigma_c
-        expected = upper
-        if self._last is not None and self._last.temperature_c.shape == upper.shape:
-            step_s = max(frame.time_s - self._last.time_s, 1e-3)
-            rise = np.maximum(frame.temperature_c - self._last.temperature_c, 0.0) / step_s
-            noise = 2.0 * np.hypot(frame.sigma_c, self._last.sigma_c) / step_s
-            expected = upper + np.where(rise > noise, rise, 0.0) * self._period_s
+        warmest = float((frame.temperature_c + 2.0 * frame.sigma_c)[valid].max())
         shown = frame.temperature_c[valid]
         return {
             "known": True,
-            "region_c": joined_level_c(expected.astype(np.float32), valid),
+            "region_c": joined_level_c(expected, valid),
             "voxel_c": float(expected[valid].max()),
             "max_c": float(shown.max()),
             "mean_c": float(shown.mean(dtype=np.float64)),
-            "dose_upper_cem43_min": self._doses[name].seen(frame, float(upper[valid].max()), hottest_c, energy_s),
+            "dose_upper_cem43_min": self._doses[name].seen(frame, warmest, hottest_c, energy_s),
         }

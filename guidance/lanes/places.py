@@ -13,14 +13,12 @@ JOINED = 3
 
 
 class PlacedRegions:
-    """State of the guard lane: where the regions are, and the frame before. Frames are `period_s` apart."""
+    """State of the guard lane: where the regions are."""
 
-    def __init__(self, period_s: float) -> None:
-        self._period_s = period_s
+    def __init__(self) -> None:
         self._balls: dict[str, tuple[NDArray[np.float64], float]] = {}  # name -> point RAS mm, radius mm
         self._masks: dict[str, NDArray[np.bool_]] = {}
         self._cut_for: tuple[bytes, tuple[int, ...]] = (b"", ())
-        self._last: ThermometryFrame | None = None
 
     def place(self, name: str, at_mm: tuple[float, float, float], radius_mm: float) -> int:
         """From the next frame on the ball round a point is measured under `name`; radius 0 takes it away."""
@@ -30,8 +28,8 @@ class PlacedRegions:
         self._cut_for = (b"", ())
         return len(self._balls)
 
-    def facts(self, frame: ThermometryFrame, ras_from_image: Matrix) -> Facts:
-        """For each region: `known`, what is expected until the next frame (T + rise + 2 sigma), maximum and mean."""
+    def facts(self, frame: ThermometryFrame, expected: NDArray[np.float32], ras_from_image: Matrix) -> Facts:
+        """For each region: `known`, what is `expected` (a map in degC) until the next answer, maximum and mean."""
         if not self._balls:
             return {}
         shape = frame.temperature_c.shape
@@ -41,26 +39,18 @@ class PlacedRegions:
             self._masks = {name: ball_mask(*ball, ras_from_image, size) for name, ball in self._balls.items()}
         out: Facts = {}
         for name, mask in self._masks.items():
-            out |= {f"{name}.{key}": value for key, value in self._measured(frame, mask).items()}
-        self._last = frame if frame.state == "ok" else self._last
+            out |= {f"{name}.{key}": value for key, value in self._measured(frame, expected, mask).items()}
         return out
 
-    def _measured(self, frame: ThermometryFrame, mask: NDArray[np.bool_]) -> Facts:
+    def _measured(self, frame: ThermometryFrame, expected: NDArray[np.float32], mask: NDArray[np.bool_]) -> Facts:
         valid = mask & frame.valid
         seen = int(np.count_nonzero(valid))
         if frame.state != "ok" or seen < max(VALID_SHARE * np.count_nonzero(mask), 1.0):
             return {"known": False}
-        expected = frame.temperature_c + 2.0 * frame.sigma_c
-        last = self._last
-        if last is not None and last.temperature_c.shape == expected.shape:
-            step_s = max(frame.time_s - last.time_s, 1e-3)
-            rise = np.maximum(frame.temperature_c - last.temperature_c, 0.0) / step_s
-            noise = 2.0 * np.hypot(frame.sigma_c, last.sigma_c) / step_s
-            expected = expected + np.where(rise > noise, rise, 0.0) * self._period_s
         shown = frame.temperature_c[valid]
         return {
             "known": True,
-            "region_c": joined_level_c(expected.astype(np.float32), valid, min(JOINED, seen)),
+            "region_c": joined_level_c(expected, valid, min(JOINED, seen)),
             "voxel_c": float(expected[valid].max()),
             "max_c": float(shown.max()),
             "mean_c": float(shown.mean(dtype=np.float64)),

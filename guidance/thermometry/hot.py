@@ -4,6 +4,27 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from guidance.thermometry.frame import ThermometryFrame
+
+
+def expected_c(
+    frame: ThermometryFrame, last: ThermometryFrame | None, period_s: float, late_s: float = 0.0
+) -> NDArray[np.float32]:
+    """What every voxel may have reached when the next answer comes, degC: T + 2 sigma, and more where it rises.
+
+    What rose since `last` goes on rising for a `period_s`, unless noise alone can make it (2 sigma of the difference).
+    For the time that the frame is late only what is beyond noise goes on: over several periods the hottest of many
+    noisy voxels would be above every limit.
+    """
+    upper = frame.temperature_c + np.float32(2.0) * frame.sigma_c
+    if last is None or last.temperature_c.shape != upper.shape:
+        return upper
+    step_s = max(frame.time_s - last.time_s, 1e-3)
+    rise = frame.temperature_c - last.temperature_c
+    beyond = rise - np.float32(2.0) * np.hypot(frame.sigma_c, last.sigma_c)
+    more = rise * np.float32(period_s / step_s) + beyond * np.float32(late_s / step_s)
+    return np.where(beyond > 0.0, upper + more, upper)
+
 
 @numba.njit(nogil=True, cache=True)
 def _root(parent, index):  # type: ignore[no-untyped-def]

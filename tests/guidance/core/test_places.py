@@ -155,3 +155,20 @@ def test_power_is_lowered_at_once_and_raised_only_with_a_new_arming(treating: An
     assert "must be a number" in act(treating, "SET_POWER", power_w="full").reasons[0]
     assert act(treating, "ARM").done and treating.core.treatment.shown() == {"power_w": 30.0}
     assert "it is armed with 30 W" in act(treating, "SET_POWER", power_w=10.0).reasons[0]
+
+
+def test_a_late_frame_is_judged_by_what_has_gone_on_since(plain_room: dict[str, Any]) -> None:
+    def warmest(late_s: float) -> float:
+        work, noise = GuardWork(parse_settings(plain_room, "test"), None), np.random.default_rng(1)
+        work.place("rib", (16.0, 16.0, 0.0), 3.0)
+        facts: dict[str, Any] = {}
+        for n in range(1, 12):
+            pixels = (100.0 + 0.1 * noise.normal(size=(1, 32, 32, 2))).astype(np.float32).view(np.complex64)[..., 0]
+            pixels[0, 12:21, 12:21] *= np.exp(-0.1j * max(n - 9, 0))
+            image = Image(name="MR", pixels=pixels, frame="RAS", frame_from_image_mm=np.eye(4), device_time_ns=n)
+            facts = work.thermometry(image, 0.2 * n, 0.0, late_s)[0]
+        return float(facts["rib.region_c"])
+
+    rise = warmest(0.0) - warmest(-0.2)  # of one period
+    assert rise > 0.5
+    assert warmest(0.6) - warmest(0.0) == pytest.approx(3.0 * rise, rel=0.03)
