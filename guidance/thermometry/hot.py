@@ -22,8 +22,9 @@ def expected_c(
     step_s = max(frame.time_s - last.time_s, 1e-3)
     rise = frame.temperature_c - last.temperature_c
     beyond = rise - np.float32(2.0) * np.hypot(frame.sigma_c, last.sigma_c)
-    more = rise * np.float32(period_s / step_s) + beyond * np.float32(late_s / step_s)
-    return np.where(beyond > 0.0, upper + more, upper)
+    rises = beyond > 0.0
+    upper[rises] += rise[rises] * np.float32(period_s / step_s) + beyond[rises] * np.float32(late_s / step_s)
+    return upper
 
 
 @numba.njit(nogil=True, cache=True)

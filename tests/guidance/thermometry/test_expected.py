@@ -42,3 +42,11 @@ def test_late_frames_of_still_tissue_stay_below_a_guards_limit() -> None:
         one.temperature_c = (37.0 + 0.3 * noise.standard_normal((1, 40, 50))).astype(np.float32)
         one.sigma_c = np.full((1, 40, 50), 0.3, np.float32)
     assert expected_c(two[1], two[0], 0.2, 0.9).max() < 44.0
+
+
+def test_what_is_not_known_stays_unknown_without_a_warning() -> None:
+    one, two = frame(10.0, 40.0), frame(10.2, 42.0)
+    two.sigma_c = np.where(np.arange(16).reshape(SHAPE) < 4, np.inf, 0.3).astype(np.float32)
+    two.temperature_c = np.where(np.arange(16).reshape(SHAPE) < 8, np.nan, 42.0).astype(np.float32)
+    found = expected_c(two, one, 0.2, 0.5).ravel()
+    assert np.isnan(found[:8]).all() and np.isfinite(found[8:]).all()
