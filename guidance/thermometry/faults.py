@@ -52,6 +52,17 @@ class SeenPixels:
         return ago if all(image.any() for image in images) else 0
 
 
+def dark_slices(image: NDArray[Any], mask_fraction: float) -> str:
+    """Slices of a reference [(coil,) slice, row, column] where next to nothing is as bright as tissue, in words.
+
+    No later frame could miss their signal: they have no tissue to lose.
+    """
+    magnitude = np.sqrt(np.sum(np.square(np.abs(image)), axis=0)) if image.ndim == 4 else np.abs(image)
+    bright = np.count_nonzero(magnitude > mask_fraction * magnitude.max(), axis=(1, 2))
+    dark = np.flatnonzero(bright < min(SLICE_VOXELS, SLICE_SHARE * bright.max()))
+    return "slice " + ", ".join(str(index) for index in dark) if dark.size else ""
+
+
 def result_fault(settings: ThermometrySettings, found: PassOutputs, tissue: NDArray[np.bool_]) -> Fault:
     """What the finished maps reveal: non-finite pixels, no signal, a lost slice, few valid voxels, cooling."""
     if found.not_finite > NOT_FINITE_SHARE * tissue.size:

@@ -23,7 +23,7 @@ STATES: dict[str, tuple[Quality, str]] = {
     "repeated_frame": (Quality.SUSPECT, "same pixels as a frame before"),
     "not_finite": (Quality.INVALID, "pixels are not finite"),
     "no_signal": (Quality.INVALID, "no signal"),
-    "missing_slice": (Quality.INVALID, "a slice has lost its signal"),
+    "missing_slice": (Quality.INVALID, "a slice has no signal"),
     "picture_jumped": (Quality.INVALID, "tissue lies elsewhere than in any frame before: take a new reference"),
     "few_valid_voxels": (Quality.SUSPECT, "too few voxels have a temperature"),
     "cooling": (Quality.SUSPECT, "tissue cools where nothing cools: check phase_sign and the reference"),

@@ -3,8 +3,8 @@
 One factor on the model's perfusion, common to the whole grid, is a third state of the Bioheat filter, beside the
 temperature and the absorption of each voxel. How both would have come out with a slightly larger factor is
 carried along (recursive prediction error method, Ljung & Soederstroem 1983, ch. 3), so every innovation tells something
-of it. The factor also takes up what else carries heat off and the model does not know, as conduction through the
-outer slices.
+of it. How sure it is, is read off how the frames' answers scatter. The factor also takes up what else carries heat off
+and the model does not know, as conduction through the outer slices.
 """
 
 import math
@@ -47,6 +47,7 @@ class PerfusionEstimate:
         self._model = model
         self._prior_information = 1.0 / prior_sigma**2
         self._information = self._prior_information
+        self._scatter = 0.0
         self._factor = 1.0
         self._warmer: Map = np.zeros(model.shape, np.float32)
         self._absorbing: Map = np.zeros(model.shape, np.float32)
@@ -54,8 +55,14 @@ class PerfusionEstimate:
 
     @property
     def now(self) -> Perfusion:
-        """Factor and standard deviation."""
-        return Perfusion(self._factor, 1.0 / math.sqrt(self._information))
+        """Factor and standard deviation.
+
+        What the frames told scatters by their information where voxels err each on its own, and by more where
+        neighbours err alike, as with a baseline of another breath: the larger counts (Huber 1967, `J / I^2`).
+        """
+        seen = self._information - self._prior_information
+        variance = (self._prior_information + max(seen, self._scatter)) / self._information**2
+        return Perfusion(self._factor, math.sqrt(variance))
 
     def predict(self, temperature_c: Map, step_s: float, power: float | Map) -> None:
         """Before the filter's own step of `step_s` from `temperature_c`."""
@@ -67,6 +74,7 @@ class PerfusionEstimate:
         self._warmer = model.advance(base + self._warmer, step_s, source) - base
         kept = math.exp(-step_s / MEMORY_S)
         self._information = max(self._prior_information, self._information * kept)
+        self._scatter *= kept
 
     def learn(self, innovation: Map, total: Map, taken: NDArray[np.bool_], gain_t: Map, gain_a: Map) -> tuple[Map, Map]:
         """What the factor's correction adds to temperature and absorption after an `innovation` of variance `total`.
@@ -76,6 +84,7 @@ class PerfusionEstimate:
         weighted = np.where(taken & self._hot, self._warmer / total, np.float32(0.0))
         self._information += float(np.sum(weighted * self._warmer, dtype=np.float64))
         told = float(np.sum(weighted * innovation, dtype=np.float64))
+        self._scatter += told**2
         before = self._factor
         self._factor = min(max(before + told / self._information, LOWEST), HIGHEST)
         self._model.perfusion_factor = self._factor

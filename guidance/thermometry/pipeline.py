@@ -12,7 +12,7 @@ from guidance.thermometry.baselines import BASELINES, Baseline
 from guidance.thermometry.combine import CoilCombiner, combine_echoes
 from guidance.thermometry.drift import NO_DRIFT, DriftSample
 from guidance.thermometry.elsewhere import resampler
-from guidance.thermometry.faults import Fault, SeenPixels, result_fault, sequence_fault
+from guidance.thermometry.faults import Fault, SeenPixels, dark_slices, result_fault, sequence_fault
 from guidance.thermometry.frame import STATES, DoseState, SharedError, ThermometryFrame
 from guidance.thermometry.kernel import fused_pass
 from guidance.thermometry.likeness import Likeness
@@ -187,6 +187,8 @@ class ThermometryPipeline:
             return self._nothing(time_s, ("not_finite", "refused as reference"))
         if not all(image.any() for image in images):
             return self._nothing(time_s, ("no_signal", "refused as reference"))
+        if dark := dark_slices(images[0], self.settings.mask_fraction):
+            return self._nothing(time_s, ("missing_slice", f"{dark}, refused as reference"))
         self._waiting.append(images)
         wanted = max(self.settings.reference_dynamics, BASELINES[self.settings.baseline]().minimum_frames)
         if len(self._waiting) < wanted:

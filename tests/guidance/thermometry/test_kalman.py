@@ -1,10 +1,12 @@
 """Filter and forecast against an exact (spectral) solution of the bioheat equation."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from guidance.thermometry import cem43
 from guidance.thermometry.forecast import Outlook, forecast_after_power_off
@@ -161,3 +163,41 @@ def test_perfusion_is_learned_while_heating(true_factor: float) -> None:
     assert abs(found.factor - true_factor) < 0.15
     assert found.spread < 1.6
     np.testing.assert_allclose(found.of(Tissue()).perfusion, 16.0 * found.factor)
+
+
+@pytest.mark.parametrize("alike_c", [0.0, 0.6])
+def test_errors_that_neighbours_share_make_the_learned_perfusion_less_sure(alike_c: float) -> None:
+    """Four breaths in turn, each with its own smooth error, as a baseline leaves them over."""
+    shape, spacing, noise_c, true_factor = (3, 32, 32), (4.0, 2.0, 2.0), 0.3, 0.7
+    row, column = np.mgrid[:32, :32] - 16.0
+    heating = np.broadcast_to(1.5 * np.exp(-(row**2 + column**2) / 40.0), shape).astype(np.float32)
+    sigma_c = np.full(shape, np.hypot(noise_c, alike_c), np.float32)
+    found = []
+    for seed in range(6):
+        rng = np.random.default_rng(seed)
+        breaths = ndimage.gaussian_filter(rng.normal(size=(4, *shape)), (0.0, 0.0, 4.0, 4.0))
+        breaths *= alike_c / breaths.std()
+        patient = BioheatModel(shape, spacing)
+        patient.perfusion_factor = true_factor
+        kalman = BioheatFilter(BioheatModel(shape, spacing), 37.0, 0.5, FilterSettings(perfusion_spread=0.5))
+        truth = np.full(shape, 37.0, np.float32)
+        for number in range(1, 41):
+            truth = patient.advance(truth, 0.5, heating)
+            error = noise_c * rng.normal(size=shape) + breaths[rng.integers(4)]
+            kalman.update((truth + error).astype(np.float32), sigma_c, 0.5 * number, power=1.0)
+        assert kalman.perfusion is not None
+        found.append((kalman.perfusion.factor - true_factor, kalman.perfusion.sigma))
+    away, told = (float(np.sqrt(np.mean(np.square(values)))) for values in zip(*found, strict=True))
+    if alike_c:
+        assert 0.5 < away / told < 2.0
+    else:
+        assert told < 0.05 and away < 0.15
+
+
+def test_an_error_that_comes_again_widens_the_bounds_and_not_the_forecast() -> None:
+    hot = np.full((1, 24, 24), 46.0, np.float32)
+    start = Outlook(hot, np.full_like(hot, 0.2), np.zeros_like(hot), np.zeros_like(hot), SPACING, Tissue())
+    plain = forecast_after_power_off(start)
+    wide = forecast_after_power_off(replace(start, repeated_sigma_c=np.full((1, 24, 24), 0.5, np.float32)))
+    np.testing.assert_array_equal(plain.dose_min, wide.dose_min)
+    assert (wide.upper_min > 1.2 * plain.upper_min).all() and (wide.lower_min < plain.lower_min).all()

@@ -182,6 +182,21 @@ def test_bad_pixels_have_a_name(phantom: Any, spoil: Any, state: str) -> None:
     assert pipeline.update(phantom.frame(), 6.0).state == "ok"
 
 
+def test_a_slice_without_signal_is_no_reference(phantom: Any) -> None:
+    """Else the slice would have no tissue, and no frame could tell that it is missing."""
+    pipeline = ThermometryPipeline(phantom.settings)
+    for number in range(6):
+        frame = pipeline.update(_slice(phantom.frame()), float(number))
+        assert (frame.state, frame.detail) == ("missing_slice", "slice 1, refused as reference")
+        assert not frame.quality.usable
+    coils = ThermometryPipeline(phantom.settings)
+    both = np.stack([_slice(phantom.frame()), 0.5 * _slice(phantom.frame())])
+    assert coils.update(both, 0.0).state == "missing_slice"
+    for number in range(6, 12):
+        frame = pipeline.update(phantom.frame(), float(number))
+    assert frame.state == "ok"
+
+
 def test_bad_sequence_has_a_name(phantom: Any) -> None:
     pipeline = started(phantom)
     image = phantom.frame()
