@@ -122,7 +122,7 @@ def lesion(seed: int, frames: NDArray[np.complex64], tissue: NDArray[np.bool_], 
             learned = kalman.perfusion or Perfusion()
             start = Outlook(
                 found.temperature_c, found.sigma_c, frame.dose_cem43_min, frame.dose_upper_cem43_min, spacing,
-                learned.of(Tissue()), learned.spread, frame.shared_error.model_c,
+                learned.of(Tissue()), learned.spread,
             )  # fmt: skip
             ahead = forecast_after_power_off(start)
             at_off = {

@@ -121,7 +121,7 @@ def session(seed: int, amplitude_mm: float = 0.0) -> Session:
             learned = kalman.perfusion or Perfusion()
             outlook = Outlook(
                 found.temperature_c, found.sigma_c, frame.dose_cem43_min, frame.dose_upper_cem43_min,
-                (SLICE_MM, PIXEL_MM, PIXEL_MM), learned.of(Tissue()), learned.spread, frame.shared_error.model_c,
+                (SLICE_MM, PIXEL_MM, PIXEL_MM), learned.of(Tissue()), learned.spread,
             )  # fmt: skip
             ahead = forecast_after_power_off(outlook)
     stacks = {name: np.stack(values) for name, values in rows.items()}

@@ -33,9 +33,7 @@ class Forecast:
 class Outlook:
     """Where the forecast starts: temperature, its sigma, dose so far, its upper bound, grid, tissue.
 
-    `repeated_sigma_c` is the error that comes again with every breath: a filter averages it away in its `sigma_c`, the
-    tissue does not. `perfusion_spread` is the factor either way that holds the tissue's perfusion in 95 %, smaller
-    where it was learned.
+    `perfusion_spread` is the factor either way that holds the tissue's perfusion in 95 %; smaller where it was learned.
     """
 
     temperature_c: Map
@@ -45,7 +43,6 @@ class Outlook:
     spacing_mm: tuple[float, float, float]
     tissue: Tissue
     perfusion_spread: float = PERFUSION_SPREAD
-    repeated_sigma_c: Map | float = 0.0
 
 
 def forecast_after_power_off(start: Outlook) -> Forecast:
@@ -54,7 +51,7 @@ def forecast_after_power_off(start: Outlook) -> Forecast:
     known = np.isfinite(start.temperature_c) & np.isfinite(start.sigma_c)
     middle = np.where(known, start.temperature_c, blood)
     # Errors of voxels are independent but conduction averages them: what stays is less than one sigma each.
-    spread = np.where(known, Z_95 * np.hypot(start.sigma_c, start.repeated_sigma_c), np.float32(0.0))
+    spread = np.where(known, Z_95 * start.sigma_c, np.float32(0.0))
     dose = start.dose_min
     ratio = np.where(np.isfinite(start.dose_upper_min), start.dose_upper_min / np.maximum(dose, 1e-6), 1.0)
     expected, seconds = _cool(start, middle, 1.0)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from guidance.tissue import BioheatModel, Tissue
 
@@ -19,6 +20,8 @@ Map = NDArray[np.float32]
 LOWEST, HIGHEST = 0.1, 3.0  # of the factor
 HOT_SHARE, HOT_C = 0.4, 4.0  # of the hottest rise, and at least: vessels and what the beam passes are no part of it
 CHANGE = 0.15  # relative: perfusion after power-off against that which was learned
+# A voxel chosen by its own estimate is one that reads too high, and what corrects that would pass for perfusion.
+_AROUND = np.array([[[1, 1, 1], [1, 0, 1], [1, 1, 1]]], np.float32) / np.float32(8.0)
 Z_95 = 1.6448536269514722
 MEMORY_S = 120.0  # coagulation and heat change perfusion
 
@@ -69,7 +72,8 @@ class PerfusionEstimate:
         model = self._model
         base = np.float32(model.tissue.arterial_c)
         rise = temperature_c - base
-        self._hot = rise > max(HOT_C, HOT_SHARE * float(rise.max()))
+        around = ndimage.convolve(rise, _AROUND, mode="nearest")
+        self._hot = around > max(HOT_C, HOT_SHARE * float(around.max()))
         source = self._absorbing * np.float32(power) - np.float32(model.tissue.perfusion_rate) * rise
         self._warmer = model.advance(base + self._warmer, step_s, source) - base
         kept = math.exp(-step_s / MEMORY_S)

@@ -1,6 +1,5 @@
 """Filter and forecast against an exact (spectral) solution of the bioheat equation."""
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -181,8 +180,8 @@ def test_errors_that_neighbours_share_make_the_learned_perfusion_less_sure(alike
         patient.perfusion_factor = true_factor
         kalman = BioheatFilter(BioheatModel(shape, spacing), 37.0, 0.5, FilterSettings(perfusion_spread=0.5))
         truth = np.full(shape, 37.0, np.float32)
-        for number in range(1, 41):
-            truth = patient.advance(truth, 0.5, heating)
+        for number in range(41):
+            truth = patient.advance(truth, 0.5, heating) if number else truth
             error = noise_c * rng.normal(size=shape) + breaths[rng.integers(4)]
             kalman.update((truth + error).astype(np.float32), sigma_c, 0.5 * number, power=1.0)
         assert kalman.perfusion is not None
@@ -191,13 +190,4 @@ def test_errors_that_neighbours_share_make_the_learned_perfusion_less_sure(alike
     if alike_c:
         assert 0.5 < away / told < 2.0
     else:
-        assert told < 0.05 and away < 0.15
-
-
-def test_an_error_that_comes_again_widens_the_bounds_and_not_the_forecast() -> None:
-    hot = np.full((1, 24, 24), 46.0, np.float32)
-    start = Outlook(hot, np.full_like(hot, 0.2), np.zeros_like(hot), np.zeros_like(hot), SPACING, Tissue())
-    plain = forecast_after_power_off(start)
-    wide = forecast_after_power_off(replace(start, repeated_sigma_c=np.full((1, 24, 24), 0.5, np.float32)))
-    np.testing.assert_array_equal(plain.dose_min, wide.dose_min)
-    assert (wide.upper_min > 1.2 * plain.upper_min).all() and (wide.lower_min < plain.lower_min).all()
+        assert told < 0.05 and away < 0.05
