@@ -52,14 +52,18 @@ class SeenPixels:
         return ago if all(image.any() for image in images) else 0
 
 
-def dark_slices(image: NDArray[Any], mask_fraction: float) -> str:
+def dark_slices(image: NDArray[Any], mask_fraction: float, heated: NDArray[np.bool_] | None) -> str:
     """Slices of a reference [(coil,) slice, row, column] where next to nothing is as bright as tissue, in words.
 
-    No later frame could miss their signal: they have no tissue to lose.
+    No later frame could miss their signal: they have no tissue to lose. Where it is known what is `heated` or
+    guarded, only slices that hold some of it count: a volume may reach out of the body.
     """
     magnitude = np.sqrt(np.sum(np.square(np.abs(image)), axis=0)) if image.ndim == 4 else np.abs(image)
     bright = np.count_nonzero(magnitude > mask_fraction * magnitude.max(), axis=(1, 2))
-    dark = np.flatnonzero(bright < min(SLICE_VOXELS, SLICE_SHARE * bright.max()))
+    dark = bright < min(SLICE_VOXELS, SLICE_SHARE * bright.max())
+    if heated is not None and heated.shape == magnitude.shape:
+        dark &= heated.any(axis=(1, 2))
+    dark = np.flatnonzero(dark)
     return "slice " + ", ".join(str(index) for index in dark) if dark.size else ""
 
 

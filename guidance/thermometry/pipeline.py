@@ -187,7 +187,7 @@ class ThermometryPipeline:
             return self._nothing(time_s, ("not_finite", "refused as reference"))
         if not all(image.any() for image in images):
             return self._nothing(time_s, ("no_signal", "refused as reference"))
-        if dark := dark_slices(images[0], self.settings.mask_fraction):
+        if dark := dark_slices(images[0], self.settings.mask_fraction, self.heated):
             return self._nothing(time_s, ("missing_slice", f"{dark}, refused as reference"))
         self._waiting.append(images)
         wanted = max(self.settings.reference_dynamics, BASELINES[self.settings.baseline]().minimum_frames)

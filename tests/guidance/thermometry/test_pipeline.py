@@ -197,6 +197,16 @@ def test_a_slice_without_signal_is_no_reference(phantom: Any) -> None:
     assert frame.state == "ok"
 
 
+@pytest.mark.parametrize("slice_index", [0, 1])
+def test_a_volume_may_reach_out_of_the_body_where_nothing_is_heated(phantom: Any, slice_index: int) -> None:
+    pipeline = ThermometryPipeline(phantom.settings)
+    pipeline.heated = np.zeros(phantom.shape, bool)
+    pipeline.heated[slice_index, 30:34, 30:34] = True
+    frames = [pipeline.update(_slice(phantom.frame()), float(number)) for number in range(8)]
+    assert frames[-1].state == ("missing_slice" if slice_index == 1 else "ok")
+    assert not frames[-1].valid[1].any(), "and there is no temperature"
+
+
 def test_bad_sequence_has_a_name(phantom: Any) -> None:
     pipeline = started(phantom)
     image = phantom.frame()
