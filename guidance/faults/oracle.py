@@ -7,7 +7,6 @@ evidence (or of the missed deadline) and the bound of docs/safety.md. None of th
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -195,12 +194,14 @@ def stale_tools(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
             since = now + limit
             if following > since + GRACE_NS:
                 yield Expectation("K1", "K1", stream, since, 50.0, "NOT_LIVE", ALWAYS)
-            yield from _told_late("K1", "K1", stream, since, following, 50.0)
+            yield from _told_late(trace, "K1", "K1", stream, since, following, 50.0)
 
 
-def _told_late(hazard: str, rule: str, subject: str, since_ns: int, until_ns: int, bound_ms: float) -> Iterator[Any]:
-    """What lasts longer than a glance away is told."""
-    over = since_ns + GLANCE_NS
+def _told_late(
+    trace: Trace, hazard: str, rule: str, subject: str, since_ns: int, until_ns: int, bound_ms: float
+) -> Iterator[Expectation]:
+    """What lasts longer than a glance away is told; a service that stood still has its glance after that."""
+    over = GLANCE_NS + max([since_ns, *(at for before, at in trace.standstills() if before < since_ns < at)])
     if until_ns > over:
         optional = until_ns <= over + GRACE_NS
         yield Expectation(hazard, rule, subject, over, bound_ms, "ALERT", ALWAYS, optional)
@@ -230,7 +231,8 @@ def _repeated(stream: str, first_ns: int, over_ns: int, end_ns: int) -> Iterator
 
 
 def invalid_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """K2i: a tool reported invalid: not shown as live, and told when it lasts."""
+    """K2i: a tool reported invalid: not shown as live, and told when it lasts beyond its limit."""
+    limit = round(limits["pose_invalid_ms"] * MS)
     for stream in trace.poses:
         since = 0
         for sample in kept(trace, stream):
@@ -238,10 +240,10 @@ def invalid_poses(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expec
                 since = sample.at_ns
                 yield Expectation("K2", "K2i", stream, since, 250.0, "NOT_LIVE", ALWAYS)
             elif sample.usable and since:
-                yield from _told_late("K2", "K2i", stream, since, sample.at_ns, 250.0)
+                yield from _told_late(trace, "K2", "K2i", stream, since + limit, sample.at_ns, 50.0)
                 since = 0
         if since:
-            yield from _told_late("K2", "K2i", stream, since, until_ns, 250.0)
+            yield from _told_late(trace, "K2", "K2i", stream, since + limit, until_ns, 50.0)
 
 
 def impossible(samples: Sequence[Sample], period_ns: int) -> list[bool]:

@@ -17,7 +17,7 @@ from guidance.safety.rules.row import NEVER
 
 ORACLES: tuple[Oracle, ...] = (*oracle.ORACLES, *told_oracle.ORACLES, *tool_oracle.ORACLES)
 OFF = frozenset({"IDLE", "STOPPED", "HOLD", "READY"})  # phases without energy
-STILL_NS = 100 * MS  # between two ticks
+LATE_TICKS = 2.5  # a tick that comes later than this cannot keep a bound of 50 ms
 SHOWN = ("shown", "not_live", "wrongly_live")  # of poses, and of maps
 TOLD = frozenset({"active", "acknowledged", "latched"})
 
@@ -145,21 +145,16 @@ def _check(trace: Trace, row: Expectation, without: str) -> Finding:
     return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, late, max(told, acted) > deadline)
 
 
-def _standstills(trace: Trace) -> list[tuple[int, int]]:
-    """Times in which the service did not tick."""
-    return [(before, at) for (before, _), (at, _) in pairwise(trace.walls) if at - before > STILL_NS]
-
-
 def _unseen_while_still(trace: Trace, row: Expectation) -> Expectation:
     """What ran out while the service stood still is the supervisor's to see; that it stood still is its own."""
-    still = any(before < row.since_ns <= at for before, at in _standstills(trace))
+    still = any(before < row.since_ns <= at for before, at in trace.standstills())
     return msgspec.structs.replace(row, optional=True) if still and row.rule != "C2" else row
 
 
 def _deadline(trace: Trace, row: Expectation) -> int:
     """When it must have happened; a service that stood still acts with its first tick, the supervisor before it."""
     deadline = row.since_ns + round(row.bound_ms * MS)
-    for before, at in _standstills(trace):
+    for before, at in trace.standstills(LATE_TICKS):
         if before < deadline and at > row.since_ns:
             deadline = max(deadline, at + 50 * MS)
     return deadline

@@ -1,6 +1,7 @@
 """What happened in one session, as anybody beside the core could have seen it: arrivals, results, bytes sent."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -24,6 +25,7 @@ from guidance.events import Act, AnyEvent, Arrival, Effect, Health, Job, JobDone
 from guidance.plan import Plan
 from guidance.settings import RoomSettings
 
+STILL_TICKS = 5.0  # a longer pause between two ticks is a service that stands still
 PICTURES = frozenset({"thermometry", "ultrasound", "cine", "xray"})
 
 
@@ -232,6 +234,11 @@ class Trace:
             times[:] = [at for at in times if at >= before_ns]
         self.arrived = {name: {at for at in times if at >= before_ns} for name, times in self.arrived.items()}
         self.alerts = [*standing.values(), *(row for row in self.alerts if row[0] >= before_ns)]
+
+    def standstills(self, ticks: float = STILL_TICKS) -> list[tuple[int, int]]:
+        """Times longer than so many ticks in which the service did not tick: the tick before, the one after."""
+        most_ns = round(ticks * self.settings.tick_ms * 1e6)
+        return [(before, at) for (before, _), (at, _) in pairwise(self.walls) if at - before > most_ns]
 
     def phase_at(self, at_ns: int) -> str:
         """The phase that the devices were last told before `at_ns`."""

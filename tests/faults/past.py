@@ -30,6 +30,9 @@ _ROWS: tuple[tuple[int, int, int, tuple[str, ...], tuple[float, ...]], ...] = (
     (4045, 1, 2, ("flip on the tracker's wire", "flip on the device's wire"), (676.411, 223.698)),
     (5900, 3, 2, ("http on the tracker's wire", "hidden tool repeats its pose"), (303.967, 620.64)),
     (2369, 1, 1, ("no signal", "http on the scanner's wire"), (404.147, 553.114)),
+    (5390, 0, 1, ("robot rushes aside", "loop late"), (196.165, 333.84)),
+    (7109, 0, 1, ("robot's pose invalid", "robot's pose silent"), (679.15, 503.082)),
+    (9939, 0, 1, ("loop blocked", "robot's pose invalid"), (545.893, 364.729)),
 )
 _INDEX = {row.name: number for number, row in enumerate(FAULTS)}
 PAST = tuple(
