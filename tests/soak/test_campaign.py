@@ -26,11 +26,11 @@ def test_stop_is_soon_at_the_device_of_a_room_in_trouble() -> None:
     assert result["ok"], result
 
 
-@pytest.mark.parametrize("seed", range(1, 11))
-def test_ten_hours_of_nominal_treatment_are_quiet(seed: int) -> None:
-    row = run_nominal("campaign", 10.0, seed)
+def test_a_hundred_hours_of_nominal_treatment_are_quiet() -> None:
+    row = run_nominal("campaign", 100.0, 1)
     print(row)
     assert row["ok"]
+    assert row["patients"] == 20 and row["treated_h"] > 25.0
 
 
 def test_two_hours_at_full_size_are_quiet() -> None:
