@@ -46,6 +46,7 @@ class Broker:
         self._command = [str(program), "-c", str(folder / "mosquitto.conf")]
         (folder / "mosquitto.conf").write_text(
             f"listener {self.port} 127.0.0.1\nallow_anonymous true\nset_tcp_nodelay true\n"
+            "max_queued_messages 10000\n"  # as config/sites/secured has it; beyond 1000 mosquitto's default drops
         )
         self._process: subprocess.Popen[bytes] | None = None
 

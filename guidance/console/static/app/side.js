@@ -61,7 +61,7 @@ export const isAim = (row) => row.id.includes("_mm") || row.unit === "deg";
 
 export function Side() {
   const all = store.state ? store.state.numbers : [];
-  const rows = all.filter((n) => !n.id.endsWith(".mean_c") && (!store.welcome.thermometry || (!isAim(n) && !n.name.startsWith("dose max"))));
+  const rows = all.filter((n) => !/\.(mean_c|\w*coverage\w*)$/.test(n.id) && (!store.welcome.thermometry || (!isAim(n) && !n.name.startsWith("dose max"))));
   return html`<aside aria-label="values">
     <${Status} />
     <${Numbers} rows=${rows.slice(0, 6)} />
