@@ -29,9 +29,9 @@ REST: Table = {  # after what must be spared
         _Told("window_share", "time at 40-43 degC of", "%", 100.0),
     ),
     "dose": (
-        _Told("coverage", "prescribed dose in", "%", 100.0),
+        _Told("coverage", "full dose in", "%", 100.0),
         _Told("coverage_lower", "surely in", "%", 100.0),
-        _Told("margin_coverage", "with its margin", "%", 100.0),
+        _Told("margin_coverage", "with margin", "%", 100.0),
     ),
 }
 

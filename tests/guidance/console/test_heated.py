@@ -15,7 +15,7 @@ SHOWN = {
         "T50 tumour": 41.5, "T90 tumour": 40.6, "drug set free in tumour": 25.0,
         "T10 tumour": 42.2, "time at 40-43 degC of tumour": 50.0,
     },
-    "hifu_liver": {"prescribed dose in tumour": 98.0, "surely in tumour": 90.0, "with its margin tumour": 95.0},
+    "hifu_liver": {"full dose in tumour": 98.0, "surely in tumour": 90.0, "with margin tumour": 95.0},
     "cryo_kidney": {},
 }  # fmt: skip
 
