@@ -19,7 +19,7 @@ from guidance.units import NS_PER_S
 from guidance.virtual import VirtualRoom
 
 TREAT_S, REST_S = 12, 20
-PATIENT_H = 5.0
+PATIENT_H, WORKERS = 5.0, 2
 COARSE_TICK_MS, COARSE_HZ = 50.0, 25.0
 STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
 
@@ -112,12 +112,10 @@ def treat(procedure: str, hours: float, seed: int) -> Quiet:
     for second in range(round(hours * 3600)):
         room.run_until(EPOCH_NS + second * NS_PER_S)
         nominal.act(room, second)
-    return Quiet(
-        nominal.stops, nominal.holds, nominal.alarms, nominal.refused, nominal.gated, nominal.treated_s
-    )  # fmt: skip
+    return Quiet(nominal.stops, nominal.holds, nominal.alarms, nominal.refused, nominal.gated, nominal.treated_s)
 
 
-def run_nominal(procedure: str, hours: float, seed: int, workers: int = 2) -> dict[str, Any]:
+def run_nominal(procedure: str, hours: float, seed: int) -> dict[str, Any]:
     """So many hours of `procedure`, each patient for `PATIENT_H` at most; counts, and how fast it went.
 
     A simulated patient's organ sinks all the time, as real ones do: after 14 hours it lies 9 cm lower, and a room
@@ -127,10 +125,10 @@ def run_nominal(procedure: str, hours: float, seed: int, workers: int = 2) -> di
     shares += [hours - sum(shares)] if hours > sum(shares) else []
     began = time.perf_counter()
     asked = ([procedure] * len(shares), shares, range(seed, seed + len(shares)))
-    if len(shares) == 1 or workers == 1:
+    if len(shares) == 1:
         rows = list(map(treat, *asked))
     else:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
+        with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:
             rows = list(pool.map(treat, *asked))
     wall_s = time.perf_counter() - began
     stops = sum((row.stops for row in rows), Counter[str]())

@@ -186,8 +186,8 @@ class GuardWork:
         hottest_c: float, energy_s: float,
     ) -> Facts:  # fmt: skip
         """What the rules compare: T + rise until the next answer + 2 sigma, and the dose's upper bound."""
-        warmest = float((frame.temperature_c + 2.0 * frame.sigma_c)[valid].max())
         shown = frame.temperature_c[valid]
+        warmest = float((shown + 2.0 * frame.sigma_c[valid]).max())
         return {
             "known": True,
             "region_c": joined_level_c(expected, valid),

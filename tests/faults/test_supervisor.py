@@ -75,7 +75,7 @@ def test_the_supervisor_is_small() -> None:
 
 
 def ends_after_sigterm_s() -> float:
-    """How long a supervised service that cannot end by itself takes to be gone, with all its processes."""
+    """How long a supervised service that cannot end by itself takes; infinite where a process outlives it by 0.5 s."""
     script = Path(__file__).with_name("supervised.py")
     words = [sys.executable, str(script), "1", "second_client"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE)
@@ -89,8 +89,7 @@ def ends_after_sigterm_s() -> float:
         process.send_signal(signal.SIGTERM)
         process.wait(timeout=20)
         took_s = time.monotonic() - began
-        assert not psutil.wait_procs(children, timeout=5)[1]
-        return took_s
+        return took_s if not psutil.wait_procs(children, timeout=0.5)[1] else float("inf")
     finally:
         process.kill()
         process.stdout.close()
