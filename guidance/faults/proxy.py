@@ -10,55 +10,57 @@ import numpy as np
 
 CHUNK = 65536
 LINGER_RESET = struct.pack("ii", 1, 0)  # close() sends RST
-Spoil = Callable[["Proxy", bytes], Awaitable[bytes | None]]  # bytes to pass on, None = end the connection
+# (proxy, bytes, who gets them) -> bytes to pass on; None = end the connection
+Spoil = Callable[["Proxy", bytes, asyncio.StreamWriter], Awaitable[bytes | None]]
 
 
-async def _drop(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _drop(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     return b"" if proxy.rng.random() < 0.3 else data
 
 
-async def _delay(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _delay(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     await asyncio.sleep(float(proxy.rng.uniform(0.02, 0.3)))
     return data
 
 
-async def _truncate(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _truncate(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     return data[: int(proxy.rng.integers(0, len(data)))]
 
 
-async def _flip(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _flip(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     at = int(proxy.rng.integers(len(data)))
     return data[:at] + bytes([data[at] ^ (1 << int(proxy.rng.integers(8)))]) + data[at + 1 :]
 
 
-async def _split(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _split(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     """The same bytes one by one at first, then in small pieces."""
     for at in range(min(len(data), 60)):
-        await proxy.pass_on(data[at : at + 1])
+        to.write(data[at : at + 1])
+        await to.drain()
         await asyncio.sleep(0)
     return data[60:]
 
 
-async def _stall(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _stall(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     await proxy.sound.wait()
     return data
 
 
-async def _hold_open(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _hold_open(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     """Half-open: everything is swallowed and nothing is said."""
     return b""
 
 
-async def _finish(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _finish(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     return None
 
 
-async def _reset(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _reset(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     proxy.reset()
     return None
 
 
-async def _flood(proxy: "Proxy", data: bytes) -> bytes | None:
+async def _flood(proxy: "Proxy", data: bytes, to: asyncio.StreamWriter) -> bytes | None:
     return proxy.rng.bytes(CHUNK)
 
 
@@ -164,7 +166,7 @@ class Proxy:
                 if not downstream:
                     self.heard(data)
                 if self.kind and (downstream or self.upstream_too):
-                    passed = await SPOILS[self.kind](self, data)
+                    passed = await SPOILS[self.kind](self, data, writer)
                     if passed is None:
                         return
                     data = passed

@@ -194,7 +194,7 @@ def late_answers(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expect
 def emitting_devices(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """N2e: power is told for longer than a device may take to obey after the permit ended."""
     off_ns, permitted = 0, [(row.at_ns, row.permit) for row in trace.said if row.verb == "PERMIT"]
-    for told in trace.told:
+    for number, told in enumerate(trace.told):
         power_w = told.values.get("power_w")
         if power_w is None or power_w <= limits["forbidden_power_w"]:
             continue
@@ -203,8 +203,8 @@ def emitting_devices(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Ex
             continue
         off_ns = next((at for at, _ in _since_off(before)), before[-1][0])
         since_ns = max(told.at_ns, off_ns + 300 * MS)
-        later = [row.at_ns for row in trace.told if row.source == told.source and row.at_ns > told.at_ns]
-        if min(later, default=until_ns) > since_ns + GRACE_NS:
+        later = (row.at_ns for row in trace.told[number + 1 :] if row.source == told.source)
+        if next(later, until_ns) > since_ns + GRACE_NS:
             yield Expectation("N2", "N2e", told.source, since_ns, 50.0, "STOP", ALWAYS)
 
 

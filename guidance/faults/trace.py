@@ -165,7 +165,7 @@ class Trace:
         elif isinstance(message, Pose) and stream in self.poses:
             self.poses[stream].append(Sample(now_ns, message.fixed_from_moving, message.quality is Quality.OK))
         elif isinstance(message, Reading | Status):
-            if stream in self.readings and isinstance(message, Reading):
+            if stream in self.readings:
                 self.readings[stream].append(now_ns)
             if stream:
                 values = message.values if isinstance(message, Reading) else {"code": float(message.code)}

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from devices.messages import Image
+from devices.messages import AnyMessage, Command, Image, Reading, Status
 from devices.quality import Quality
-from guidance.events import Arrival
-from guidance.faults.oracle import MS, unseen_guards
+from guidance.events import Arrival, Send
+from guidance.faults.oracle import MS, silent_device, unseen_guards
 from guidance.faults.run import seeds_of
 from guidance.faults.score import Table, judge_trace, rules_without
+from guidance.faults.told_oracle import emitting_devices
 from guidance.faults.trace import Answer, Sample, Shown, Trace
 from guidance.load import config_file, load_room
 from guidance.safety.rules import RULES
@@ -128,3 +129,31 @@ def test_a_guard_is_not_seen_in_a_picture_of_other_tissue_whatever_was_answered(
     told = list(unseen_guards(trace, LIMITS, NOW + 10_000 * MS))
     assert [(row.rule, row.effect) for row in told] == [("T1u", "HOLD"), ("T1us", "STOP"), ("T1us", "STOP")]
     assert told[0].since_ns == NOW + 1800 * MS
+
+
+def hear(trace: Trace, at_ms: float, message: AnyMessage) -> None:
+    """Of the therapy device."""
+    trace(Arrival(now_ns=NOW + round(at_ms * MS), link="therapy", message=message), [])
+
+
+def test_of_readings_that_come_in_one_piece_the_last_one_holds() -> None:
+    """What stood in a queue on the way tells of a power that is long over."""
+    trace = Trace(ROOM[0])
+    off = Command(name="Therapy", device_time_ns=NOW, command_id=1, verb="PERMIT", values={"permit": 0.0})
+    hear(trace, 0, Reading(name="Therapy", values={"power_w": 60.0}))
+    trace(
+        Arrival(now_ns=NOW, link="tracker", message=Reading(name="Nothing", values={})),
+        [Send("therapy", off, urgent=True)],
+    )
+    for power_w in (60.0, 0.0):
+        hear(trace, 290, Reading(name="Therapy", values={"power_w": power_w}))
+    assert not list(emitting_devices(trace, LIMITS, NOW + 1000 * MS))
+    hear(trace, 400, Reading(name="Therapy", values={"power_w": 60.0}))
+    assert [row.since_ns for row in emitting_devices(trace, LIMITS, NOW + 1000 * MS)] == [NOW + 400 * MS]
+
+
+def test_a_device_that_tells_its_state_is_not_silent() -> None:
+    trace = Trace(ROOM[0])
+    hear(trace, 0, Reading(name="Therapy", values={"power_w": 0.0}))
+    hear(trace, 40, Status(name="Therapy", code=13, error_name="HELD"))
+    assert [row.since_ns for row in silent_device(trace, LIMITS, NOW + 1000 * MS)] == [NOW + 340 * MS]

@@ -28,11 +28,12 @@ def test_processes_that_die_are_survived(seed: int) -> None:
     assert not [(number, words, missed(outcome)) for number, words, outcome in rows if missed(outcome)]
 
 
+@pytest.mark.parametrize("both_ways", [False, True])
 @pytest.mark.parametrize("kind", sorted(SPOILS))
-async def test_the_proxy_spoils_and_mends(kind: str) -> None:
+async def test_the_proxy_spoils_and_mends(kind: str, both_ways: bool) -> None:
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(100):
-            writer.write(data)
+            writer.write(data.upper())  # what came back is not what was sent: nobody else can have said it
         writer.close()
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
@@ -40,8 +41,8 @@ async def test_the_proxy_spoils_and_mends(kind: str) -> None:
     host, _, port = (await proxy.start()).rpartition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"sound")
-    assert await reader.readexactly(5) == b"sound"
-    proxy.spoil(kind, np.random.default_rng(1), False)
+    assert await reader.readexactly(5) == b"SOUND"
+    proxy.spoil(kind, np.random.default_rng(1), both_ways)
     writer.write(b"x" * 50)
     found = b""
     try:
@@ -51,14 +52,14 @@ async def test_the_proxy_spoils_and_mends(kind: str) -> None:
     except (TimeoutError, ConnectionError):
         pass
     if kind == "split":
-        assert found == b"x" * 50
+        assert found == b"X" * 50
     elif kind not in ("delay", "drop"):
-        assert found != b"x" * 50
+        assert found != b"X" * 50
     proxy.mend()
     writer.close()
     again, other = await asyncio.open_connection(host, int(port))
     other.write(b"mended")
-    assert await asyncio.wait_for(again.readexactly(6), 5) == b"mended"
+    assert await asyncio.wait_for(again.readexactly(6), 5) == b"MENDED"
     other.close()
     await proxy.stop()
     server.close()
