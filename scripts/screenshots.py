@@ -146,9 +146,9 @@ ALL = {
     "hyperthermia_release": lambda b: procedure(b, "hyperthermia_release", ("Verify", "Monitor"), 100, treats=True),
     "laser_brain": lambda b: procedure(b, "laser_brain", ("Monitor",), 30, treats=True),
     "cryo_kidney": lambda b: procedure(b, "cryo_kidney", ("Monitor",), 60, treats=True),
-    "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Monitor",), 12, treats=True),
+    "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Verify", "Monitor"), 40, treats=True),
     "microwave_liver_us": lambda b: procedure(b, "microwave_liver_us", ("Target", "Monitor"), 10),
-    "fusion_biopsy_prostate": lambda b: procedure(b, "fusion_biopsy_prostate", ("Target", "Monitor"), 8),
+    "fusion_biopsy_prostate": lambda b: procedure(b, "fusion_biopsy_prostate", ("Target", "Verify", "Monitor"), 8),
     "stereotactic_brain": lambda b: procedure(b, "stereotactic_brain", ("Target",), 24),
 }
 

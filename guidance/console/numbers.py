@@ -67,6 +67,8 @@ class Numbers:
             number("moved", f"{row.target} moved", way, "mm", 1, age_ms, limit=limits.centroid_mm, graph=False),
             number("duty", "duty cycle", 100 * book.duty_cycle if book.frames else None, "%", 0, age_ms, graph=False),
             number("residual", "residual motion, rms", book.residual_rms_mm, "mm", 1, age_ms, graph=False),
+            number("residual_max", "residual motion, most", book.most_on_mm, "mm", 1, age_ms, graph=False),
+            number("ungated", "motion without a gate, rms", book.ungated_rms_mm, "mm", 1, age_ms, graph=False),
         ]  # fmt: skip
 
     def _temperatures(self, now_ns: int) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from devices.messages import GuidedPose
 from devices.openigtlink.link import OpenIGTLinkLink
 from guidance.console.lease import digest
 from guidance.console.numbers import Numbers
+from guidance.console.records import records
 from guidance.console.sources import Sources
 from guidance.console.steps import missing, not_live
 from guidance.events import Act, AnyEvent, Effect, JobDone, LinkChange, Loss, Send, Tick
@@ -121,6 +122,7 @@ class State:
             "readings": core.devices.readings,
             "thermometry": core.thermometry.facts,
             "regions": self._sources.regions.numbers,
+            "records": records(core),
             "steps": missing(core, now_ns, links, treated),
             "gate": self._gate(),
             "power": core.treatment.shown().get("power_w"),

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from guidance.console.records import offered
 from guidance.console.regions import Regions
 from guidance.core import Core
 from guidance.outputs.palette import OUTLINE, Scale, scale_of, temperature_rgb
@@ -48,6 +49,7 @@ def welcome(core: Core, regions: Regions) -> dict[str, Any]:
         },
         "palette": {name: list(rgb) for name, rgb in OUTLINE.items()},
         "scale": _scale(core),
+        "offered": offered(core),
         "gating": settings.gating.boundary_mm if settings.gating else None,
     }
 

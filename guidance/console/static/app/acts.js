@@ -121,6 +121,7 @@ export function Acts() {
       <button onClick=${() => { play("low"); set({ toneAsked: true }); }}>test<br />tone</button>
       ${store.toneAsked && html`<button onClick=${() => set({ heardTone: true })}>I heard<br />it</button>`}
     </div>`}
+    ${store.state && live && !may && store.welcome.role === "operator" && html`<div class="note">${store.state.control ? `${store.state.control} has control` : "nobody has control"}: take it above</div>`}
     ${store.placing ? html`<div class="note"><button onClick=${() => place(false)}>WATCH</button> <button onClick=${() => place(true)}>GUARD ${guardLimit()} degC</button></div>`
     : html`<div class="note" role="status">${verdictText()}</div>`}
     <button class="stop" onClick=${stop} aria-label="STOP, Space">

@@ -33,7 +33,7 @@ const motionRows = () => [
 export const KINDS = {
   temperature: { title: "T max", unit: "degC", rows: rowsOf(".max_c", "T max ") },
   window: { title: "T of the target", unit: "degC", rows: rowsOf("0_c", /^(T\d0) .*/, "$1") },
-  motion: { title: "breathing, beam on banded", unit: "mm", rows: motionRows, range: null },
+  motion: { title: "breathing, gate open banded", unit: "mm", rows: motionRows, range: null, band: (p) => p.beam_on },
   power: { title: "beam, on banded", unit: "W", rows: powerRows, range: null },
   dose: { title: "dose", unit: "CEM43 min", rows: rowsOf(".dose", /^dose (max )?/), range: null },
   mean: { title: "T mean", unit: "degC", rows: rowsOf(".mean_c", "T mean ") },
@@ -69,8 +69,9 @@ function points(rows) {
   return [x, ...rows.map((r) => history.map((p) => (typeof p[r.key] === "number" ? p[r.key] * (r.share || 1) : null)))];
 }
 
-// Bands behind the lines while energy flows: an edge and a tint, so that they need no colour.
-function bands(u) {
+// Bands behind the lines while energy flows, or what else the graph says: an edge and a tint, so that they need no colour.
+const flows = (p) => (p.power_w || 0) > 0;
+const bands = (band = flows) => (u) => {
   const { ctx, bbox } = u;
   ctx.save();
   ctx.fillStyle = css("--hair");
@@ -80,12 +81,12 @@ function bands(u) {
   const end = store.history.length ? store.history[store.history.length - 1].t_ms : 0;
   for (const p of store.history) {
     const x = u.valToPos((p.t_ms - end) / 1000, "x", true);
-    if (x < bbox.left) { from = (p.power_w || 0) > 0 || p.beam_on ? bbox.left : null; continue; }
-    if ((p.power_w || 0) > 0 || p.beam_on) { if (from === null) from = Math.max(x, bbox.left); } else close(x);
+    if (x < bbox.left) { from = band(p) ? bbox.left : null; continue; }
+    if (band(p)) { if (from === null) from = Math.max(x, bbox.left); } else close(x);
   }
   close(bbox.left + bbox.width);
   ctx.restore();
-}
+};
 
 // Said where there is nothing to draw: an empty graph could as well be a broken one.
 function nothing(rows) {
@@ -170,7 +171,7 @@ export class Graph extends Component {
         { ...line, size: 3 * rem(), gap: 0.3 * rem(), space: 1.6 * rem() },
       ],
       series: [{}, ...this.rows.map((r) => ({ label: r.name, stroke: css(r.colour), width: rem() / 9, dash: r.dash.map((d) => (d * rem()) / 16), points: { show: false }, spanGaps: false }))],
-      hooks: { drawClear: [bands], draw: [limits(this.rows), nothing(this.rows)] },
+      hooks: { drawClear: [bands(spec.band)], draw: [limits(this.rows), nothing(this.rows)] },
     }, points(this.rows), this.box);
   }
 

@@ -7,6 +7,7 @@ import { watchKeys } from "./keys.js";
 import { connect, on, readToken } from "./link.js";
 import { ConnectionsPage, KeyCard, MissingList, PlanPage, VerifyPage } from "./pages.js";
 import { Places } from "./places.js";
+import { trajectory } from "./planes.js";
 import { Numbers, Side, Status } from "./side.js";
 import { clock, inControl, onChange, serviceMs, set, store } from "./store.js";
 import { TargetPage, TargetSide } from "./target.js";
@@ -47,12 +48,14 @@ function Header() {
   </header>`;
 }
 
-const TargetStep = () => html`<${TargetPage} /><aside aria-label="values"><${Status} /><${TargetSide} /><div class="graphs"><${Graph} key="ages" kind="ages" /></div></aside>`;
+const TargetStep = () => (store.welcome.plan && !trajectory() ? html`<${Views} /><aside aria-label="values"><${Status} /><div id="aim" class="t2">The plan has no way in: the target is to be where it was planned.</div>
+  <${Numbers} rows=${store.state ? store.state.numbers.slice(0, 4) : []} /><div class="graphs"><${Graph} key="ages" kind="ages" /></div></aside>` : html`<${TargetPage} /><aside aria-label="values"><${Status} /><${TargetSide} /><div class="graphs"><${Graph} key="ages" kind="ages" /></div></aside>`);
 const MonitorStep = () => html`<${Views} /><${Side} />`;
+const NOTHING = { IDLE: "nothing: it can be armed", READY: "nothing: it can be started", TREATING: "nothing: energy may flow", HOLD: "nothing: it can be resumed" };
 const ControlStep = () => html`<${Views} /><aside aria-label="values"><${Status} />
-  <${Numbers} rows=${store.state ? store.state.numbers.slice(0, 7) : []} /><${Places} /><h3 class="t2">Missing before energy may flow</h3>
+  <${Numbers} rows=${store.state ? store.state.numbers.slice(0, 7) : []} /><${Places} /><h3 class="t2">${store.welcome.therapy ? "Missing before energy may flow" : "This room has no energy device: there is nothing to arm"}</h3>
   <ul tabindex="0" class="missing">${(store.state ? store.state.steps.control : []).slice(0, 12).map((r) => html`<li key=${r}>${inWords(r)}</li>`)}
-  ${store.state && !store.state.steps.control.length && html`<li>nothing: it can be armed</li>`}</ul></aside>`;
+  ${store.welcome.therapy && store.state && !store.state.steps.control.length && html`<li>${NOTHING[store.state.phase] || "nothing"}</li>`}</ul></aside>`;
 const PAGES = { plan: PlanPage, target: TargetStep, monitor: MonitorStep, control: ControlStep, verify: VerifyPage, connections: ConnectionsPage };
 
 function App() {

@@ -2,8 +2,9 @@
 import { html } from "/static/vendor/preact-htm.js";
 import { inWords } from "./alarms.js";
 import { Graph } from "./graphs.js";
+import { Records } from "./records.js";
 import { Space } from "./space.js";
-import { isAim, Numbers } from "./side.js";
+import { isAim, isGate, Numbers } from "./side.js";
 import { age, clock, fixed, set, store } from "./store.js";
 import { TREATED_MIN } from "./overlay.js";
 
@@ -53,10 +54,13 @@ export function VerifyPage() {
   const { plan, thermometry } = store.welcome;
   const numbers = store.state ? store.state.numbers : [];
   if (!thermometry) {
+    const gated = numbers.some(isGate);
     return html`<div class="views one"><${Space} /></div>
-    <aside class="page" tabindex="0"><h2>Tool against the plan</h2>
+    <aside class="page" tabindex="0">${gated && html`<h2>What the gate let through</h2><${Numbers} rows=${numbers.filter(isGate)} />
+      <p class="dim">Of the gate since the service began, whether energy flowed or not. The report shows the power that the device told.</p>`}
+      ${(!gated || numbers.some(isAim)) && html`<h2>Tool against the plan</h2>
       <${Numbers} rows=${numbers.filter(isAim)} />
-      <p class="dim">${numbers.some(isAim) ? "Of the first tool that is aimed along a trajectory." : "No tool is placed along a trajectory."} This room has no thermometry.</p></aside>`;
+      <p class="dim">${numbers.some(isAim) ? "Of the first tool that is aimed along a trajectory." : "No tool is placed along a trajectory."} This room has no thermometry.</p>`}<${Records} /></aside>`;
   }
   return html`<div class="views one"><${Space} /></div>
     <aside class="page" tabindex="0"><h2>Treated zone against the plan</h2>
@@ -71,6 +75,7 @@ export function VerifyPage() {
     ];
     return html`<h2 key=${t.name}>${t.name}, margin ${t.margin_mm} mm</h2><${Numbers} rows=${rows} />`;
   })}
+      <${Records} />
       <h2>Dose of what must be spared</h2>
       <${Numbers} rows=${numbers.filter((n) => n.unit === "CEM43 min" && !n.name.startsWith("dose max"))} />
       <p class="dim">Display numbers: of the imaged slices, and of the whole target where heating is planned. They decide nothing; the rules have their own.</p>

@@ -56,12 +56,17 @@ export function Streams() {
     class=${store.live && !s.live ? "stale" : ""}>${SHORT[name] || name} ${store.live && !s.live ? "NOT LIVE" : age(s.age_ms)}</span>`)}</div>`;
 }
 
+// What the gate did in all: told when the treatment is verified, not while it is watched.
+export const isGate = (row) => GATE.includes(row.id);
+const GATE = ["duty", "residual", "residual_max", "ungated"];
+const LATER = GATE.slice(2);
+
 // A number of the aim: of a tool against its trajectory.
 export const isAim = (row) => row.id.includes("_mm") || row.unit === "deg";
 
 export function Side() {
   const all = store.state ? store.state.numbers : [];
-  const rows = all.filter((n) => !/\.(mean_c|\w*coverage\w*)$/.test(n.id) && (!store.welcome.thermometry || (!isAim(n) && !n.name.startsWith("dose max"))));
+  const rows = all.filter((n) => !LATER.includes(n.id) && !/\.(mean_c|\w*coverage\w*)$/.test(n.id) && (!store.welcome.thermometry || (!isAim(n) && !n.name.startsWith("dose max"))));
   return html`<aside aria-label="values">
     <${Status} />
     <${Numbers} rows=${rows.slice(0, 6)} />

@@ -49,6 +49,7 @@ export class Space extends Component {
       this.vectors.nameLines(rows, `${u} ${v} ${middle}`, { apart: 0.05 });
       for (const t of plan.trajectories) this.vectors.line([px(t.entry_mm), px(t.target_mm)], "gate");
     }
+    for (const core of store.state ? store.state.records.cores : []) this.vectors.line(core.ends_mm.map(px), "tool", { width: 3 });
     this.treated(px, k);
     for (const [letter, p] of letters) this.vectors.letter(letter, ...px(add(middle, p, 95))); // over the lines
     for (const [name, tool] of Object.entries(store.state ? store.state.tools : {})) {
@@ -98,7 +99,7 @@ export class Space extends Component {
 
   render() {
     return html`<div class="well space" role="img" aria-label="view in space" onPointerDown=${(e) => this.drag(e)}>
-      <canvas></canvas><div class="top"><b>SPACE, drag to turn</b><span class="legend">solid target, dashed at risk, dots treated</span></div>
+      <canvas></canvas><div class="top"><b>SPACE, drag to turn</b><span class="legend">solid target, dashed at risk, dots treated${store.welcome.offered.includes("CORE") ? ", thick cores" : ""}</span></div>
       <div class="lapse pane">LAST</div></div>`;
   }
 }

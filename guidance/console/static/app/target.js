@@ -2,6 +2,7 @@
 import { html } from "/static/vendor/preact-htm.js";
 import { add, apply, dot, turn, unit } from "./geometry.js";
 import { axesOf, pointer, trajectory } from "./planes.js";
+import { RecordActs } from "./records.js";
 import { fixed, store } from "./store.js";
 import { liveName, Well } from "./views.js";
 
@@ -83,7 +84,6 @@ export function TargetPage() {
 function whyNoAim() {
   if (!store.state) return "waiting";
   if (!store.welcome.plan) return "No plan is loaded.";
-  if (!trajectory()) return "The plan has no trajectory.";
   const name = pointer();
   return name ? `${name} is NOT PLACED: ${store.state.not_live[name] || "no pose yet"}.` : "This room has no tool.";
 }
@@ -101,7 +101,7 @@ function way(go) {
 
 export function TargetSide() {
   const a = aim();
-  if (!a) return html`<div id="aim" class="t2">${whyNoAim()}</div>`;
+  if (!a) return html`<div><div id="aim" class="t2">${whyNoAim()}</div><${RecordActs} /></div>`;
   const v = a.ok ? a.values : {};
   const near = Object.entries(v).filter(([key]) => key.endsWith(".distance_mm")).sort((x, y) => x[1] - y[1])[0];
   const go = v.depth_to_go_mm;
@@ -117,5 +117,6 @@ export function TargetSide() {
     <div class="t2">${a.ok && !a.on ? `move ${a.words || "along the axis"}` : a.ok ? way(go) : whyNotTracked(a.name)}</div>
     <table class="numbers"><caption hidden>targeting</caption><tbody>${rows.map(([name, value, unitName, limit]) => html`<tr key=${name}>
       <td>${name}</td><td class="value">${fixed(value)}</td><td class="dim">${unitName}</td><td class="num dim">${limit}</td></tr>`)}</tbody></table>
+    <${RecordActs} />
   </div>`;
 }
