@@ -149,6 +149,9 @@ ALL = {
     "mrlinac_gating": lambda b: procedure(b, "mrlinac_gating", ("Verify", "Monitor"), 40, treats=True),
     "microwave_liver_us": lambda b: procedure(b, "microwave_liver_us", ("Target", "Monitor"), 10),
     "fusion_biopsy_prostate": lambda b: procedure(b, "fusion_biopsy_prostate", ("Target", "Verify", "Monitor"), 8),
+    "brachy_prostate": lambda b: procedure(b, "brachy_prostate", ("Target", "Verify"), 14),
+    "ire_pancreas": lambda b: procedure(b, "ire_pancreas", ("Target", "Verify"), 14),
+    "robot_needle": lambda b: procedure(b, "robot_needle", ("Target",), 12),
     "stereotactic_brain": lambda b: procedure(b, "stereotactic_brain", ("Target",), 24),
 }
 

@@ -56,13 +56,30 @@ class Outcome:
 
     @property
     def peak_ratio(self) -> float:
-        """Largest dose over the largest true one."""
+        """Largest dose over the largest true one, each between its voxels: see `peak_min`."""
+        return peak_min(self.dose) / peak_min(self.true)
+
+    @property
+    def voxel_ratio(self) -> float:
+        """Dose of the hottest voxel over that of the hottest in truth."""
         return float(self.dose.max() / self.true.max())
 
     def apart_px(self) -> NDArray[np.float64]:
         """How far the 240 CEM43 outline lies outside of the true one, voxels, in 32 directions from its middle."""
         middle = np.unravel_index(self.true.argmax(), self.true.shape)
         return _outline_px(self.dose, middle) - _outline_px(self.true, middle)
+
+
+def peak_min(dose: Map) -> float:
+    """The maximum of (rows, columns) CEM43 minutes, with cubic splines through its logarithm.
+
+    Where voxels of 2 mm meet a focus with a sigma of 4 mm is chance: a displacement of 0.02 px, which moves no contour,
+    changes the hottest voxel by 5 %.
+    """
+    middle = np.unravel_index(dose.argmax(), dose.shape)
+    offsets = np.linspace(-1.5, 1.5, 61)
+    around = np.stack(np.meshgrid(middle[0] + offsets, middle[1] + offsets, indexing="ij"))
+    return float(np.exp(map_coordinates(np.log(np.maximum(dose, 1e-3)), around, order=3).max()))
 
 
 def _outline_px(dose: Map, middle: tuple[Any, ...]) -> NDArray[np.float64]:
@@ -209,6 +226,7 @@ def measures(outcome: Outcome) -> dict[str, float]:
     return {
         "T error, degC RMS": outcome.error_c,
         "peak dose / truth": outcome.peak_ratio,
+        "hottest voxel / truth": outcome.voxel_ratio,
         "240 contour, mean, voxels": float(apart.mean()),
         "240 contour, largest, voxels": float(apart.max()),
     }

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from guidance.bench.following import FOLLOWED, PIXEL_MM, SHAPE, STEP_NS, STILL, scenario, treat
+from guidance.bench.following import FOLLOWED, PIXEL_MM, SHAPE, STEP_NS, STILL, peak_min, scenario, treat
 from guidance.lanes.following import Follower, with_motion
 from guidance.thermometry import ThermometryPipeline, ThermometrySettings
 from guidance.trial import build
@@ -28,6 +28,17 @@ def test_dose_of_a_breathing_target_is_right_at_material_points(breathing):
     assert followed.true.max() > 1000
     assert followed.peak_ratio == pytest.approx(1.0, abs=0.05)
     assert np.abs(followed.apart_px()).max() < 0.5
+
+
+def test_the_peak_of_a_dose_does_not_depend_on_where_the_voxels_lie():
+    """A focus of the width that a lesion has, in voxels: 27 degC above 37, held for some seconds."""
+    hottest = []
+    for at in np.linspace(0.0, 0.5, 6):
+        y, x = np.mgrid[-8:9, -8:9] - at
+        dose = 2.0 ** (64.0 - 43.0 - 27.0 * (1.0 - np.exp(-(y**2 + x**2) / 8.0)))
+        hottest.append(dose.max())
+        assert peak_min(dose) == pytest.approx(2.0**21, rel=0.03)
+    assert min(hottest) < 0.6 * max(hottest)
 
 
 def test_without_following_the_dose_is_smeared(breathing):
