@@ -209,7 +209,7 @@ AS_NEW = """async () => {
   const center = store.welcome.plan.targets[0].center_mm;
   Object.assign(store, { crosshair: center, center, zoom: 1, window: {}, drawer: null });
   set({ step: 'monitor', theme: 'dark', enlarged: '', layer: 'temperature', opacity: 0.65, follow: 'target', open: '',
-    placing: false, liveChoice: 0, lower: '' }); }"""
+    placing: false, tool: '', liveChoice: 0, lower: '' }); }"""
 
 
 @pytest.fixture

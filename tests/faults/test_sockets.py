@@ -46,7 +46,7 @@ async def test_the_proxy_spoils_and_mends(kind: str, both_ways: bool) -> None:
     writer.write(b"x" * 50)
     found = b""
     try:
-        async with asyncio.timeout(0.5):
+        async with asyncio.timeout(0.35):
             while piece := await reader.read(1 << 17):
                 found += piece
     except (TimeoutError, ConnectionError):

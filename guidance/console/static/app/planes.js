@@ -5,11 +5,13 @@ import { store } from "./store.js";
 export const STRIPS = ["inplane", "perp"];
 export const TITLE = { axial: "AXIAL", coronal: "CORONAL", sagittal: "SAGITTAL", inplane: "IN-PLANE", perp: "PERP" };
 
-// The tool that is aimed: the first of the room that the service has put on a trajectory.
+export const pointers = () => Object.keys(store.welcome.tools).filter((name) => store.welcome.tools[name].role === "tool");
+
+// The tool that is aimed: the one that was chosen here, else the first that the service has put on a trajectory.
 export function pointer() {
-  const tools = Object.keys(store.welcome.tools).filter((name) => store.welcome.tools[name].role === "tool");
+  const tools = pointers();
   const known = store.state ? store.state.tools : {};
-  return tools.find((name) => known[name] && known[name].way) || tools[0];
+  return tools.includes(store.tool) ? store.tool : tools.find((name) => known[name] && known[name].way) || tools[0];
 }
 
 // The trajectory that the service measures that tool against; the numbers beside it belong to this one.

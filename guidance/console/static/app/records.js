@@ -1,14 +1,22 @@
 // What was done where: the acts that choose a way and record a tool, and the tables of what was recorded.
 import { html } from "/static/vendor/preact-htm.js";
 import { act } from "./link.js";
-import { pointer, trajectory } from "./planes.js";
-import { fixed, inControl, store } from "./store.js";
+import { pointer, pointers, trajectory } from "./planes.js";
+import { fixed, inControl, set, store } from "./store.js";
+import { drawAll, followCrosshair } from "./views.js";
 
 const WORDS = { CORE: "core taken here", PLACE: "left here", VERIFY: "verify" };
 const HIT = { certain: "in by", possible: "perhaps, by", missed: "missed by" };
 
 // The trajectories that the aimed tool may follow, in the plan's order.
 const ways = () => store.welcome.plan.trajectories.filter((way) => !way.tool || way.tool === pointer());
+
+function nextTool() {
+  const tools = pointers();
+  set({ tool: tools[(tools.indexOf(pointer()) + 1) % tools.length] });
+  followCrosshair();
+  drawAll();
+}
 
 function aimAt(step) {
   const rows = ways();
@@ -23,6 +31,7 @@ export function RecordActs() {
   const rows = offered.includes("AIM") ? ways() : [];
   const now = rows.findIndex((way) => way.name === (trajectory() || {}).name);
   return html`<div class="records" aria-label="way and records">
+    ${pointers().length > 1 && html`<button onClick=${nextTool} aria-label="next tool">tool<br /><b class="strong">${pointer()}</b></button>`}
     ${rows.length > 1 && html`<button disabled=${off} onClick=${() => aimAt(-1)} aria-label="way before">\u25C0</button>
       <span class="way"><b class="strong">${rows[now] ? rows[now].name : "no way"}</b><br /><span class="dim">way ${now + 1} of ${rows.length}</span></span>
       <button disabled=${off} onClick=${() => aimAt(1)} aria-label="next way">\u25B6</button>`}

@@ -24,6 +24,7 @@ export const store = {
   drawer: null,
   open: "", // "alarms" | "keys" | "missing:STEP"
   placing: false,
+  tool: "", // the tool that the target step looks at; "" = the first that follows a trajectory
   liveChoice: 0, // which live picture the fourth view shows
   lower: "", // kind of the lower graph; "" = the first that fits
   wide: false, // three columns

@@ -6,7 +6,7 @@ import { endsOf, LAYERS } from "./overlay.js";
 import { add, apply, invert, norm } from "./geometry.js";
 import { Pane } from "./pane.js";
 import { Space } from "./space.js";
-import { STRIPS, TITLE, viewOf } from "./planes.js";
+import { pointer, pointers, STRIPS, TITLE, viewOf } from "./planes.js";
 import { age, changed, set, store } from "./store.js";
 import { VideoPane } from "./video.js";
 
@@ -39,8 +39,9 @@ export function followCrosshair() {
   const plan = store.welcome.plan;
   let at = plan && plan.targets.length ? plan.targets[0].center_mm : [0, 0, 0];
   if (store.follow === "tip" && store.state) {
-    const found = Object.entries(store.state.tools).find(([name, t]) => t.quality === "ok" && (store.welcome.tools[name] || {}).role === "tool");
-    if (found) at = apply(found[1].ras_from_tool, store.welcome.tools[found[0]].tip_mm);
+    const live = (name) => (store.state.tools[name] || {}).quality === "ok";
+    const name = [pointer(), ...pointers()].find(live);
+    if (name) at = apply(store.state.tools[name].ras_from_tool, store.welcome.tools[name].tip_mm);
   }
   store.crosshair = at;
   if (norm(add(at, store.center, -1)) > 80 / store.zoom) store.center = at;
