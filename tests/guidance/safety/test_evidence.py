@@ -118,6 +118,30 @@ def test_a_frame_without_temperature_proves_nothing(facts: Facts, changes) -> No
     assert value(facts, "guard_unseen_frames", "rib") == 0.0
 
 
+def test_a_frame_that_never_came_is_a_frame_without_temperature(facts: Facts) -> None:
+    guards = evidence.GuardMemory({"rib": 45.0}, {"rib": 17.0}, {}, 37.0, period_ns=ms(200))
+    guards.measure(facts, OK, "MR", NOW)
+    guards.failed(facts, "MR", NOW + ms(1000))
+    assert value(facts, "guard_unseen_frames", "rib") == value(facts, "guard_unseen_frames", "MR") == 5.0
+    guards.measure(facts, OK, "MR", NOW + ms(1200))
+    assert value(facts, "guard_unseen_frames", "rib") == 0.0
+
+
+def test_a_placed_region_is_limited_in_temperature_alone_until_it_is_removed(facts: Facts) -> None:
+    guards = memory()
+    guards.add("spot", 43.0)
+    guards.measure(facts, OK | {key.replace("rib", "spot"): seen for key, seen in OK.items()}, "MR", NOW)
+    fact = facts.get("hot_region_c", "spot")
+    assert fact is not None and (fact.value, fact.limit) == (40.0, 43.0)
+    assert value(facts, "hot_voxel_excess_c", "spot") == -2.0
+    assert "spot" not in facts.subjects("guard_dose_cem43_min") | facts.subjects("residual_heat_c")
+    for _ in range(2):  # one that is gone can be removed again
+        guards.remove(facts, "spot")
+    guards.measure(facts, OK, "MR", NOW + ms(200))
+    assert not any("spot" in facts.subjects(name) for name in evidence.FRAME_FACTS)
+    assert value(facts, "hot_region_c", "rib") == 40.0
+
+
 def test_the_bound_of_the_dose_is_a_fact_also_while_nothing_is_seen(facts: Facts) -> None:
     guards = memory(rib="near_field")
     guards.measure(facts, {"state": "no_signal", "rib.known": False, "rib.dose_upper_cem43_min": 20.0}, "MR", NOW)

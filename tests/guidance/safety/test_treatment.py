@@ -238,6 +238,32 @@ def test_arming_looks_ahead_at_rows_that_hold_only_while_treating(world: World) 
     assert "coolant_ok.it is unknown" in world.act("ARM").reasons
 
 
+def powers(world: World) -> list[float]:
+    """What the therapy device was told to emit, without repetitions."""
+    told = [command.values["power_w"] for _, link, command in world.sent if command.verb == "POWER"]
+    return list(dict.fromkeys(told))
+
+
+def test_power_is_raised_only_at_rest_and_never_above_the_rooms(world: World) -> None:
+    world.act("RESET")
+    treatment = world.treatment
+    for wrong in (0.0, -1.0, POWER_W + 1.0, float("nan")):
+        assert "must be above 0" in treatment.set_power(wrong)
+    assert not treatment.set_power(20.0)
+    assert treatment.shown()["power_w"] == 20.0
+    assert not treatment.set_power(30.0)
+    world.act("ARM")
+    assert "finish, then set the power" in treatment.set_power(10.0)
+    world.act("START")
+    assert "needs a new arming" in treatment.set_power(40.0)
+    assert not treatment.set_power(15.0)
+    world.tick()
+    assert powers(world)[-1] == treatment.shown()["power_w"] == 15.0
+    world.act("HOLD")
+    assert "needs a new arming" in treatment.set_power(20.0)
+    assert not treatment.set_power(5.0)
+
+
 def test_a_room_without_devices_says_nothing() -> None:
     stops = Stops([])
     stops.request("x", 1)
