@@ -39,7 +39,7 @@ LIMITS: dict[tuple[str, str], float] = {
 STREAM_MS = 400
 PATIENCE_S = 60.0  # for an answer of an end: only a hang takes so long
 STREAM_STARTS = 2  # of a peer that does not answer
-STREAM_PATIENCE_S = 20.0  # an end of a stream has to start, and then to send for `STREAM_MS`
+STREAM_PATIENCE_S = 10.0  # an end of a stream has to start, and then to send for `STREAM_MS`
 PLACES = ("unpinned", "pinned")  # pinned: the echo on one core and the ping on another, where there are two
 _SOURCE = Path(__file__).with_name("igtl_pingpong.cxx")
 
