@@ -38,8 +38,7 @@ def records(core: Core) -> dict[str, Any]:
             for row in taken
         ],
         "placed": [
-            {"name": name, "tip_mm": tip.tolist(), "axis": axis.tolist(), "sigma_mm": sigma}
-            for name, (tip, axis, sigma) in desk.placed.items()
+            {"name": name, "tip_mm": tip.tolist(), "sigma_mm": sigma} for name, (tip, _, sigma) in desk.placed.items()
         ],
         "results": [*_coverage(desk.coverage), *_doses(desk.doses)],
     }

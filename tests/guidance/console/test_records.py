@@ -47,7 +47,7 @@ def test_what_is_treated_is_told_with_whether_it_is_final() -> None:
         "d90_gy": 150.0, "expected_d90_gy": 182.0, "prescribed_gy": 145.0, "v100": 0.9, "last": 0.0
     }  # fmt: skip
     told = records(core)
-    assert told["placed"] == [{"name": "way", "tip_mm": [0, 0, 0], "axis": [0, 0, 1], "sigma_mm": 0.7}]
+    assert told["placed"] == [{"name": "way", "tip_mm": [0, 0, 0], "sigma_mm": 0.7}]
     assert [(row["name"], row["value"], row["unit"]) for row in told["results"]] == [
         ("tumour covered, if it were applied now", 97.5, "%"),
         ("tumour thinnest margin", -1.0, "mm"),
