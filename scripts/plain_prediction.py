@@ -2,9 +2,10 @@
 
 .venv/bin/python -m scripts.plain_prediction
 
-Ridge autoregression and nearest patterns, written straight from their description and not tuned, on samples counted at
-10 Hz. For every subset of the six sessions the means of its errors and of the position held stand against the six
-numbers that the limits come from; printed are all six, then the subsets nearest to them, each with our own error.
+Ridge autoregression and nearest patterns, written from their description, on samples counted at 10 Hz. It leaves open
+whether patterns are compared where they are or relative to their end; of the two the nearer to those numbers is here.
+For every subset of the six sessions the means of its errors and of the position held stand against the six numbers
+that the limits come from; printed are all six, then the subsets nearest to them, each with our own error.
 """
 
 from itertools import combinations

@@ -53,7 +53,7 @@ function Placed({ placed }) {
 }
 
 function Results({ results }) {
-  return html`<h2>Treated zone against the plan</h2><table><tbody>${results.map((row) => html`<tr key=${row.name}>
+  return html`<h2>Treated zone against the plan</h2><table><tbody>${results.map((row, n) => html`<tr key=${n}>
     <td>${row.name}</td><td class="num strong">${fixed(row.value, row.digits)}</td><td class="dim">${row.unit}</td></tr>`)}</tbody></table>`;
 }
 
