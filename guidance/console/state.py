@@ -93,6 +93,7 @@ class State:
             "phase": core.treatment.phase.value,
             "phase_since_ns": core.treatment.phase_since_ns,
             "alarms": [self._alarm(alarm) for alarm in shown],
+            "standing": [self._alarm(alarm) for alarm in core.judge.refusing() if not alarm.shown],
             "digest": self.alarms_digest,
             "numbers": self.numbers.rows(now_ns),
             "tools": {

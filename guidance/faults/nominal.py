@@ -1,5 +1,7 @@
 """Nominal treatment for hours of virtual time, without faults: nothing may stop or hold, and few alarms sound."""
 
+import math
+import os
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -19,13 +21,14 @@ from guidance.units import NS_PER_S
 from guidance.virtual import VirtualRoom
 
 TREAT_S, REST_S = 12, 20
-PATIENT_H, WORKERS = 5.0, 2
+PATIENT_H, SHARED_H, WORKERS = 5.0, 0.5, 2
 COARSE_TICK_MS, COARSE_HZ = 50.0, 25.0
+TOLD_OF_A_PATIENT = 10  # lines of progress
 STEP = {Phase.STOPPED: "RESET", Phase.IDLE: "ARM", Phase.READY: "START"}
 
 
 class Nominal:
-    """A watcher that counts STOPs, HOLDs and alarms; and the operator who treats, rests and treats again.
+    """A watcher that counts STOPs, HOLDs and alarms; and the operator who treats, lets it cool and treats again.
 
     A HOLD by a row that only gates the beam (breathing) is no news; every other one counts, and every alarm that is
     told or told again.
@@ -63,6 +66,9 @@ class Nominal:
     def _causes(self, reaction: Reaction) -> str:
         return " ".join(alarm.id for alarm in self._core.judge.present(reaction) if not alarm.rule.gate)
 
+    def _warm(self) -> bool:
+        return any(alarm.rule.fact == "residual_heat_c" for alarm in self._core.judge.present(Reaction.BLOCK))
+
     def act(self, room: VirtualRoom, second: int) -> None:
         """What the operator does in this second."""
         phase = self._core.treatment.phase
@@ -71,6 +77,8 @@ class Nominal:
         if second - self._since_s < due:
             return
         verb = "FINISH" if phase in (Phase.TREATING, Phase.HOLD) else STEP[phase]
+        if verb == "ARM" and self._warm():
+            return
         for word in ("ACKNOWLEDGE", *(("RESET",) if verb == "ARM" else ()), verb):  # a HOLD may have latched
             values = self._core.treatment.shown() if word == "START" else {}
             room.take(Act(now_ns=room.now_ns, verb=word, actor="operator", values={**values}))
@@ -79,6 +87,12 @@ class Nominal:
             self._since_s = second
         for reason in self._core.last_verdict.reasons:
             self.refused[reason] += 1
+
+    @property
+    def words(self) -> str:
+        """How it goes."""
+        counts = f"{self.stops.total()} STOP, {self.holds.total()} HOLD, {self.alarms.total()} alarms"
+        return f"{counts}, {self.treated_s / 3600:.2f} h with energy on"
 
 
 class Quiet(NamedTuple):
@@ -92,27 +106,42 @@ class Quiet(NamedTuple):
     treated_s: int
 
 
-def treat(procedure: str, hours: float, seed: int) -> Quiet:
-    """So many hours of one patient.
+def _scenario(procedure: str) -> dict[str, Any]:
+    """The room's devices as nothing goes wrong with them: tools keep to their way.
 
     The campaign's small room is made coarser in time: nothing is timed here, and a hundred hours are many.
     """
-    settings, plan, limits = load_room(config_file("procedures", procedure))
     values = read_toml(config_file("scenarios", procedure))
+    for row in values["peers"]:
+        if row["link"] == "tracker" and procedure == "campaign":
+            row["with"]["rate_hz"] = COARSE_HZ
+        for tool in row["with"].get("tools", ()):
+            if "lateral_mm" in tool:  # a demonstration shows how far beside its way a needle is; nobody leaves it there
+                tool["lateral_mm"] = 0.0
+    return values
+
+
+def treat(procedure: str, hours: float, seed: int) -> Quiet:
+    """So many hours of one patient; tells now and then how it goes."""
+    settings, plan, limits = load_room(config_file("procedures", procedure))
     if procedure == "campaign":
         settings = settings.model_copy(update={"tick_ms": COARSE_TICK_MS})
-        for row in values["peers"]:
-            if row["link"] == "tracker":
-                row["with"]["rate_hz"] = COARSE_HZ
-    simulated = build(values, seed, EPOCH_NS, procedure)
+    simulated = build(_scenario(procedure), seed, EPOCH_NS, procedure)
     core = Core(settings, plan, limits)
     room = VirtualRoom(core, simulated.peers, EPOCH_NS)
     nominal = Nominal(core)
     room.watchers.append(nominal)
-    for second in range(round(hours * 3600)):
+    seconds = round(hours * 3600)
+    for second in range(seconds):
         room.run_until(EPOCH_NS + second * NS_PER_S)
         nominal.act(room, second)
+        if (second + 1) * TOLD_OF_A_PATIENT // seconds > second * TOLD_OF_A_PATIENT // seconds:
+            _tell(f"patient {seed}, {(second + 1) / 3600:.2f} of {hours:g} h: {nominal.words}")
     return Quiet(nominal.stops, nominal.holds, nominal.alarms, nominal.refused, nominal.gated, nominal.treated_s)
+
+
+def _tell(words: str) -> None:
+    os.write(2, f"{words}\n".encode())  # a whole line: two processes write
 
 
 def run_nominal(procedure: str, hours: float, seed: int) -> dict[str, Any]:
@@ -121,11 +150,10 @@ def run_nominal(procedure: str, hours: float, seed: int) -> dict[str, Any]:
     A simulated patient's organ sinks all the time, as real ones do: after 14 hours it lies 9 cm lower, and a room
     asks for a new reference.
     """
-    shares = [PATIENT_H] * int(hours // PATIENT_H)
-    shares += [hours - sum(shares)] if hours > sum(shares) else []
+    patients = max(1 if hours < SHARED_H else WORKERS, math.ceil(hours / PATIENT_H))
     began = time.perf_counter()
-    asked = ([procedure] * len(shares), shares, range(seed, seed + len(shares)))
-    if len(shares) == 1:
+    asked = ([procedure] * patients, [hours / patients] * patients, range(seed, seed + patients))
+    if patients == 1:
         rows = list(map(treat, *asked))
     else:
         with ProcessPoolExecutor(WORKERS, get_context("spawn")) as pool:

@@ -12,7 +12,7 @@ from guidance.safety.rules import RULES, Compare, Reaction, Rule, check_rules
 
 _ORDER = {Priority.HIGH: 0, Priority.MEDIUM: 1, Priority.LOW: 2}
 Subjects = Mapping[str, Fact | None]
-BLOCKING = frozenset({Reaction.BLOCK, Reaction.HOLD, Reaction.STOP})
+BLOCKING = (Reaction.STOP, Reaction.HOLD, Reaction.BLOCK)
 
 
 class Judge:
@@ -96,6 +96,11 @@ class Judge:
     def present(self, reaction: Reaction) -> list[Alarm]:
         """Alarms with this reaction whose condition is present now."""
         return [alarm for rows in self._of_reaction[reaction] for alarm in rows.values() if alarm.present]
+
+    def refusing(self) -> list[Alarm]:
+        """What keeps energy off, told to people already or not: conditions that are present, and latched ones."""
+        rows = (alarm for reaction in BLOCKING for kind in self._of_reaction[reaction] for alarm in kind.values())
+        return [alarm for alarm in rows if (alarm.present or alarm.shown) and not alarm.rule.gate]
 
     def shown(self) -> list[Alarm]:
         """Everything that a person should see, highest first, newest first."""

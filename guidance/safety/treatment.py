@@ -6,7 +6,7 @@ import msgspec
 
 from devices.messages import Command
 from guidance.safety.alarms import Alarm
-from guidance.safety.judge import BLOCKING, Judge
+from guidance.safety.judge import Judge
 from guidance.safety.phases import ENERGY_PERMITTED, Cause, Phase, next_phase
 from guidance.safety.rules import Reaction
 from guidance.safety.stops import Stops
@@ -113,8 +113,8 @@ class Treatment:
     def blocked(self, now_ns: int) -> list[str]:
         """Why no energy may be armed, started or resumed now; empty where it may."""
         unknown = [f"{name} is unknown" for name in self._judge.unknown(now_ns)]
-        shown = [alarm for alarm in self._judge.shown() if alarm.rule.reaction in BLOCKING and not alarm.rule.gate]
-        told = {alarm.id: f"{alarm.id} is {'present' if alarm.present else 'latched: reset it'}" for alarm in shown}
+        standing = self._judge.refusing()
+        told = {alarm.id: f"{alarm.id} is {'present' if alarm.present else 'latched: reset it'}" for alarm in standing}
         would = (f"{rule.id}.{s}" for rule, s in self._judge.would(now_ns, Phase.TREATING) if not rule.gate)
         told |= {name: f"{name} is present" for name in would if name not in told}
         return unknown + list(told.values())

@@ -214,6 +214,11 @@ def test_what_keeps_energy_off_is_told_in_the_alarms_own_words(stage: Stage, pag
     alarm = page.evaluate(STORE % f"store.state.alarms.find((a) => a.id === 'T1.{GUARD}')")
     assert told == f"{alarm['text']}: {alarm['advice']}"
     silence(page, stage)
+    stage.say(f"fact residual_heat_c {GUARD} 5.0")  # keeps energy off at once, and is no alarm yet
+    told = until(page, "(document.querySelector('ul.missing').innerText.match(/.*above body.*/) || [''])[0]")
+    assert told == f"{GUARD} still 5.0 degC above body temperature (limit 2.0): wait until it cooled"
+    assert page.evaluate(STORE % "store.state.alarms.length") == 0
+    silence(page, stage)
     step(page, "Monitor")
 
 

@@ -16,11 +16,10 @@ from devices.clock import SystemClock
 from devices.messages import AnyMessage, Command
 from devices.openigtlink import OpenIGTLinkLink, OpenIGTLinkSettings
 from guidance.service.lifeline import COMMAND_ID
-from guidance.service.supervisor import Supervisor
 from sim.phantom.world import World, WorldSettings
 from sim.therapy_device import TherapyDevice
 
-VICTIM = Path(__file__).with_name("victim.py")
+SUPERVISOR = Path(__file__).with_name("supervise_victim.py")
 KINDS = {
     "stopped": signal.SIGSTOP,
     "killed": signal.SIGKILL,
@@ -78,7 +77,7 @@ async def one_fault(kind: str, delivery: str, faults: dict[str, float] | None = 
     await device.link.start()
     living = asyncio.create_task(device.live())
     process = await asyncio.create_subprocess_exec(
-        sys.executable, str(Path(__file__)), str(device.link.address[1]), delivery, stdout=asyncio.subprocess.PIPE
+        sys.executable, str(SUPERVISOR), str(device.link.address[1]), delivery, stdout=asyncio.subprocess.PIPE
     )
     assert process.stdout is not None
     rows: list[dict[str, Any]] = []
@@ -119,13 +118,3 @@ async def one_fault(kind: str, delivery: str, faults: dict[str, float] | None = 
     stop_ms = (device.stops_s[0] - fault_s) * 1e3 if device.stops_s else float("inf")
     return {"kind": kind, "delivery": delivery, "stop_ms": stop_ms, "state": emitting, "code": code, "rows": rows,
             "words": words, "stops": len(device.stops_s)}  # fmt: skip
-
-
-if __name__ == "__main__":
-
-    def tell(row: dict[str, Any]) -> None:
-        os.write(1, json.dumps(row).encode() + b"\n")  # whole lines: the victim writes to the same pipe
-
-    supervisor = Supervisor([sys.executable, str(VICTIM), *sys.argv[1:]], tell)
-    tell({"child": supervisor.child})
-    sys.exit(supervisor.run())

@@ -76,7 +76,7 @@ def test_the_supervisor_is_small() -> None:
 
 def ends_after_sigterm_s() -> float:
     """How long a supervised service that cannot end by itself takes; infinite where a process outlives it by 0.5 s."""
-    script = Path(__file__).with_name("supervised.py")
+    script = Path(__file__).with_name("supervise_victim.py")
     words = [sys.executable, str(script), "1", "second_client"]
     process = subprocess.Popen(words, stdout=subprocess.PIPE)
     try:

@@ -5,6 +5,7 @@ from guidance.safety.rules.row import ARMED, AT_REST, ENERGY, NEVER, Compare, Ru
 
 _PATIENT = AlertKind.PHYSIOLOGICAL
 _COOL = "acknowledge, wait until it cooled, find the cause"
+_COOLING_MS = 120_000.0  # between sonications tissue is warm: it blocks at once, and is news when it stays so
 
 RULES: tuple[Rule, ...] = (
     stop(
@@ -99,7 +100,7 @@ RULES: tuple[Rule, ...] = (
     block(
         id="T5", row="T5", hazard="heat spreads after power-off", cause="the last sonication",
         fact="residual_heat_c", limit="residual_heat_c", latch=False, phases=AT_REST, kind=_PATIENT, hysteresis=0.3,
-        unknown_in=NEVER, escalates=False, delay_ms=1000,
+        unknown_in=NEVER, escalates=False, delay_ms=1000, quiet_ms=_COOLING_MS,
         text="{subject} still {value:.1f} degC above body temperature (limit {limit:.1f})",
         advice="wait until it cooled", bound="1 frame",
     ),

@@ -109,6 +109,7 @@ def behaviour(rule: str, fact: str, compare: str, limit: float, rules: tuple[Rul
     """What one row does, as a line: while treating (outside, back inside, unknown) and while idle."""
     rules, limits = only(fact, rules, limits)
     alarm, sign = (rule, "it"), 1.0 if compare == Compare.ABOVE else -1.0
+    patience_s = max((row.quiet_ms for row in rules), default=0.0) / 1e3
     step = max(abs(limit) * 0.01, 1e-3)
     outside, inside = limit + sign * step, limit - sign * step
     parts = []
@@ -140,14 +141,17 @@ def behaviour(rule: str, fact: str, compare: str, limit: float, rules: tuple[Rul
     quiet = hold(world, fact, inside, alarm, "active", seconds=1.2)
     raised = hold(world, fact, outside, alarm, "active", seconds=1.5)
     if raised == "never":
-        raised = hold(world, fact, outside, alarm, "active", seconds=12.0, step_ms=400)
+        at_once = told(world, alarm)
+        step_ms = 400 if patience_s < 12.0 else 100
+        raised = hold(world, fact, outside, alarm, "active", seconds=max(12.0, patience_s + 1.0), step_ms=step_ms)
+        raised = raised if raised == "never" else f"{at_once}, told late {raised}"
     parts.append(f"idle: inside {quiet}, outside {raised} {told(world, alarm)}")
     hold(world, fact, limit - sign * max(abs(limit) * 0.5, 0.4), alarm, "cleared", seconds=6.0, step_ms=100)
     parts.append(f"back: {told(world, alarm)}")
     world = World(rules, limits)
     world.act("RESET")
     world.facts.set(fact, "it", Fact(outside, world.now_ns, proven=False))
-    for _ in range(6):
+    for _ in range(6 if patience_s < 12.0 else round(patience_s / 0.4) + 6):
         world.now_ns += ms(400)
         world.tick()
     parts.append(f"unknown: {told(world, alarm)}")

@@ -44,7 +44,8 @@ export function status(alarm) {
 // Why an act is refused: the alarm's own words and what to do, where the reason names an alarm.
 export function inWords(reason) {
   const [, id, rest] = reason.match(/^(\S+) is (present|latched)/) || [];
-  const alarm = store.state && store.state.alarms.find((row) => row.id === id);
+  const { alarms = [], standing = [] } = store.state || {}; // standing: keeps energy off, and is no news yet
+  const alarm = [...alarms, ...standing].find((row) => row.id === id);
   if (!alarm) return reason.replaceAll("_", " ");
   return `${alarm.text}: ${rest === "latched" ? "over, RESET it" : alarm.advice}`;
 }
