@@ -84,10 +84,20 @@ async def no_leaked_tasks(request: pytest.FixtureRequest) -> AsyncIterator[None]
     assert not leaked, f"tasks left running: {leaked}"
 
 
+# What meets its time limits, or its peers, only on a machine of its own; the rest runs side by side.
+LIVE = (
+    "browser", "cli", "conformance", "examples", "guidance/bench", "guidance/service",
+    "faults/test_sockets.py", "faults/test_stops.py", "faults/test_supervisor.py",
+)  # fmt: skip
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long campaigns have no time limit."""
+    """Mark what runs alone; long campaigns have no time limit."""
     for item in items:
-        if {"soak", "fuzz"} & set(item.path.relative_to(ROOT).parts):
+        place = item.path.relative_to(ROOT / "tests")
+        if any(place.is_relative_to(name) for name in LIVE):
+            item.add_marker(pytest.mark.live)
+        if {"soak", "fuzz"} & set(place.parts):
             item.add_marker(pytest.mark.timeout(0))
 
 
