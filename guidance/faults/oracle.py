@@ -39,7 +39,8 @@ class Expectation(msgspec.Struct, frozen=True):
     subject: str
     since_ns: int
     bound_ms: float
-    effect: str  # STOP | HOLD | OFF (nothing told) | BLOCK (told, and never armed after it) | ALERT | NOT_LIVE
+    effect: str  # STOP | HOLD | OFF (nothing told) | BLOCK (told, and never armed after it) | ALERT | NOT_LIVE |
+    # REFUSED (nothing told, and never armed while it lasts)
     phases: frozenset[str]
     optional: bool = False
     ripe_ns: int = 0  # when the evidence was complete; 0 = at once

@@ -66,7 +66,7 @@ ROOMS: tuple[RoomRow, ...] = (
         CAMPAIGN, "campaign", (("READY", 0.3, 0.15), ("TREATING", 0.5, 0.35), ("TREATING", 4.0, 0.5)), 4,
     ),
     RoomRow(
-        "thermal", "campaign", (("IDLE", 0.5, 0.2), ("TREATING", 1.0, 0.8)),
+        "thermal", "campaign", (("IDLE", 3.0, 0.2), ("TREATING", 1.0, 0.8)),  # from 2 s on there is a baseline
         settings={
             "guards": _GUARDS,
             "streams": [{"name": "TherapyStatus", "link": "therapy", "kind": "status", "period_ms": 1000.0}],

@@ -20,6 +20,7 @@ OFF = frozenset({"IDLE", "STOPPED", "HOLD", "READY"})  # phases without energy
 LATE_TICKS = 2.5  # a tick that comes later than this cannot keep a bound of 50 ms
 SHOWN = ("shown", "not_live", "wrongly_live")  # of poses, and of maps
 TOLD = frozenset({"active", "acknowledged", "latched"})
+UNTOLD = frozenset({"OFF", "REFUSED"})  # effects that no alarm tells, or not for long
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -129,11 +130,11 @@ def _check(trace: Trace, row: Expectation, without: str) -> Finding:
         return Finding(row.hazard, row.rule, row.subject, row.effect, row.bound_ms, late, bool(wrong))
     counts_ns = trace.began_ns if row.rule == without else 0  # what it told before it was switched off is no proof
     told = _alert_ns(trace, f"{row.rule}.{row.subject}", row.since_ns, counts_ns)
-    told = row.since_ns if row.effect == "OFF" else told
+    told = row.since_ns if row.effect in UNTOLD else told
     acts = {"STOP": _stop_ns, "HOLD": _off_ns, "OFF": _off_ns}
     acted = acts.get(row.effect, lambda trace, since: since)(trace, row.since_ns)
     armed = (said.at_ns for said in trace.said if said.verb == "ARM")
-    if row.effect == "BLOCK" and any(deadline < at < (row.ends_ns or trace.now_ns) for at in armed):
+    if row.effect in ("BLOCK", "REFUSED") and any(deadline < at < (row.ends_ns or trace.now_ns) for at in armed):
         acted = None
     ripe = max(row.since_ns, row.ripe_ns) + (0 if row.rule == without else GRACE_NS)
     excused = trace.phase_at(ripe) not in row.phases

@@ -141,29 +141,35 @@ def _told_by(trace: Trace, kind: str, row: Row) -> Iterator[Told]:
 def told_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """T4d, H1, H2b: guards with a role of their own; T5: heat that is still there at rest."""
     t0_c = trace.settings.thermometry.t0_c if trace.settings.thermometry else None
-    period_ms = trace.period_ns / 1e6
     warm: dict[str, int] = {}
     for answer in trace.answers:
         for guard in trace.settings.guards:
             name = guard.structure
             if not answer.facts.get(f"{name}.known") or t0_c is None:
-                warm.pop(name, None)  # not known to have lasted; what is unknown blocks arming by itself
+                if name in warm:  # not known to have lasted longer; what is unknown blocks arming by itself
+                    yield from _refused(trace, name, warm.pop(name), answer.at_ns)
                 continue
             mean_c = float(answer.facts[f"{name}.mean_c"])
             if guard.role in ROLES:
                 key, rule, limit, effect, phases = ROLES[guard.role]
                 value = abs(mean_c - t0_c) if key == "mean_c" else float(answer.facts[f"{name}.{key}"])
                 if value > limits[limit]:
-                    bound_ms = period_ms + 50.0
+                    bound_ms = trace.period_ns / 1e6 + 50.0
                     yield Expectation(rule[:2], rule, name, answer.frame_ns, bound_ms, effect, phases)
-            if mean_c - t0_c <= limits["residual_heat_c"] or trace.phase_at(answer.at_ns) in ENERGY:
-                warm.pop(name, None)
-                continue
-            ripe_ns = warm.setdefault(name, answer.at_ns) + 1000 * MS
-            if answer.at_ns > ripe_ns:
-                yield Expectation(
-                    "T5", "T5", name, ripe_ns, period_ms, "BLOCK", REST, answer.at_ns < ripe_ns + GRACE_NS
-                )
+            if mean_c - t0_c > limits["residual_heat_c"] and trace.phase_at(answer.at_ns) not in ENERGY:
+                warm.setdefault(name, answer.at_ns)
+            elif name in warm:
+                yield from _refused(trace, name, warm.pop(name), answer.at_ns)
+    for name, since_ns in warm.items():
+        yield from _refused(trace, name, since_ns, until_ns)
+
+
+def _refused(trace: Trace, name: str, since_ns: int, end_ns: int) -> Iterator[Expectation]:
+    """Nothing is armed over heat that has lasted for a second, until it is gone."""
+    ripe_ns = since_ns + 1000 * MS
+    if end_ns > ripe_ns:
+        begin_ns, optional = max(ripe_ns, trace.began_ns), end_ns < ripe_ns + GRACE_NS
+        yield Expectation("T5", "T5", name, begin_ns, trace.period_ns / 1e6, "REFUSED", REST, optional, ends_ns=end_ns)
 
 
 def unseen_targets(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
