@@ -199,25 +199,28 @@ def late_answers(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expect
 
 def emitting_devices(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """N2e: power is told for longer than a device may take to obey after the permit ended."""
-    off_ns, permitted = 0, [(row.at_ns, row.permit) for row in trace.said if row.verb == "PERMIT"]
+    spells = list(_without_permit(trace, until_ns))
     for number, told in enumerate(trace.told):
         power_w = told.values.get("power_w")
         if power_w is None or power_w <= limits["forbidden_power_w"]:
             continue
-        before = [(at, permit) for at, permit in permitted if at <= told.at_ns]
-        if not before or before[-1][1]:
-            continue
-        off_ns = next((at for at, _ in _since_off(before)), before[-1][0])
-        since_ns = max(told.at_ns, off_ns + 300 * MS)
-        later = (row.at_ns for row in trace.told[number + 1 :] if row.source == told.source)
-        if next(later, until_ns) > since_ns + GRACE_NS:
-            yield Expectation("N2", "N2e", told.source, since_ns, 50.0, "STOP", ALWAYS)
+        over_ns = next((row.at_ns for row in trace.told[number + 1 :] if row.source == told.source), until_ns)
+        for off_ns, on_ns in spells:
+            since_ns = max(told.at_ns, off_ns + 300 * MS)
+            if since_ns + GRACE_NS < min(over_ns, on_ns):
+                yield Expectation("N2", "N2e", told.source, since_ns, 50.0, "STOP", ALWAYS)
 
 
-def _since_off(permits: list[tuple[int, bool]]) -> Iterator[tuple[int, bool]]:
-    """Of the last refusals of the permit without a break, the first."""
-    last = max((n for n, (_, permit) in enumerate(permits) if permit), default=-1)
-    yield from permits[last + 1 : last + 2]
+def _without_permit(trace: Trace, until_ns: int) -> Iterator[tuple[int, int]]:
+    """From when to when the permit was refused without a break."""
+    off_ns = 0
+    for row in trace.said:
+        if row.verb == "PERMIT" and row.permit and off_ns:
+            yield off_ns, row.at_ns
+        if row.verb == "PERMIT":
+            off_ns = 0 if row.permit else off_ns or row.at_ns
+    if off_ns:
+        yield off_ns, until_ns
 
 
 def people(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:

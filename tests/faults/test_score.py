@@ -136,20 +136,35 @@ def hear(trace: Trace, at_ms: float, message: AnyMessage) -> None:
     trace(Arrival(now_ns=NOW + round(at_ms * MS), link="therapy", message=message), [])
 
 
+def permit(trace: Trace, at_ms: float, given: bool) -> None:
+    """What the service tells the device on the occasion of something else."""
+    now_ns = NOW + round(at_ms * MS)
+    said = Command(name="Therapy", device_time_ns=now_ns, command_id=1, verb="PERMIT", values={"permit": float(given)})
+    nothing = Arrival(now_ns=now_ns, link="tracker", message=Reading(name="Nothing", values={}))
+    trace(nothing, [Send("therapy", said, urgent=True)])
+
+
 def test_of_readings_that_come_in_one_piece_the_last_one_holds() -> None:
     """What stood in a queue on the way tells of a power that is long over."""
     trace = Trace(ROOM[0])
-    off = Command(name="Therapy", device_time_ns=NOW, command_id=1, verb="PERMIT", values={"permit": 0.0})
     hear(trace, 0, Reading(name="Therapy", values={"power_w": 60.0}))
-    trace(
-        Arrival(now_ns=NOW, link="tracker", message=Reading(name="Nothing", values={})),
-        [Send("therapy", off, urgent=True)],
-    )
+    permit(trace, 0, False)
     for power_w in (60.0, 0.0):
         hear(trace, 290, Reading(name="Therapy", values={"power_w": power_w}))
     assert not list(emitting_devices(trace, LIMITS, NOW + 1000 * MS))
     hear(trace, 400, Reading(name="Therapy", values={"power_w": 60.0}))
     assert [row.since_ns for row in emitting_devices(trace, LIMITS, NOW + 1000 * MS)] == [NOW + 400 * MS]
+
+
+def test_a_device_that_is_permitted_again_before_it_had_to_be_off_emits_rightly() -> None:
+    trace = Trace(ROOM[0])
+    permit(trace, 0, False)
+    hear(trace, 200, Reading(name="Therapy", values={"power_w": 60.0}))
+    permit(trace, 250, True)
+    assert not list(emitting_devices(trace, LIMITS, NOW + 1000 * MS))
+    permit(trace, 400, False)
+    permit(trace, 500, False)
+    assert [row.since_ns for row in emitting_devices(trace, LIMITS, NOW + 1000 * MS)] == [NOW + 700 * MS]
 
 
 def test_a_device_that_tells_its_state_is_not_silent() -> None:
