@@ -46,7 +46,7 @@ class WatchDesk(Desk):
         self._xray = by_kind.get("xray.reading", [])
         self._messages = evidence.MessageWatch()
         self._gap = evidence.TickGap()
-        self._off_since_ns = 0
+        self._first_ns = 0
         self._golden = [(row, self._path(row.frame)) for row in settings.golden]
         space = settings.space
         self._pair = None
@@ -130,13 +130,14 @@ class WatchDesk(Desk):
         self._poses(now_ns)
 
     def _power(self, now_ns: int) -> None:
+        self._first_ns = self._first_ns or now_ns
         permitted = self._treatment.phase in ENERGY_PERMITTED
-        self._off_since_ns = 0 if permitted else self._off_since_ns or now_ns
+        off_since_ns = 0 if permitted else max(self._treatment.permit_ended_ns, self._first_ns)
         for state in self._beating:
             values = self._devices.readings.get(state.settings.name, {})
             if "power_w" in values:
                 evidence.forbidden_power(
-                    self._scene.facts, state.settings.name, values["power_w"], self._off_since_ns, now_ns
+                    self._scene.facts, state.settings.name, values["power_w"], off_since_ns, now_ns
                 )
 
     def _poses(self, now_ns: int) -> None:

@@ -59,6 +59,7 @@ class Treatment:
     ) -> None:
         self.phase = Phase.STOPPED
         self.phase_since_ns = 0
+        self.permit_ended_ns = 0  # the last time that energy was permitted no longer; 0 = it never was permitted
         self.ticket: Ticket | None = None
         self._judge = judge
         self._stops = stops
@@ -181,6 +182,8 @@ class Treatment:
                 told = ("START",)
             self._begun |= "START" in told
             self._to_tell += told
+            if self.phase in ENERGY_PERMITTED:
+                self.permit_ended_ns = now_ns
             self.phase = phase
             self.phase_since_ns = now_ns
             self._next_permit_ns = now_ns

@@ -96,6 +96,17 @@ def test_permits_beat_at_10_hz_and_change_at_once(treating: World) -> None:
     assert treating.permit == 0.0
 
 
+def test_the_moment_at_which_the_permit_ended_is_known(treating: World) -> None:
+    assert treating.treatment.permit_ended_ns == 0
+    treating.now_ns += ms(7)
+    treating.act("STOP")
+    ended_ns = treating.now_ns
+    assert treating.treatment.permit_ended_ns == ended_ns
+    treating.tick()
+    treating.act("RESET")  # goes on without a permit
+    assert (treating.phase, treating.treatment.permit_ended_ns) == (Phase.IDLE, ended_ns)
+
+
 def test_a_stop_reaches_every_channel_every_50_ms_until_confirmed(treating: World) -> None:
     treating.obeys = False
     treating.sent.clear()
