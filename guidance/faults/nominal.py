@@ -113,9 +113,10 @@ def _scenario(procedure: str) -> dict[str, Any]:
     """
     values = read_toml(config_file("scenarios", procedure))
     for row in values["peers"]:
+        given = row.get("with", {})
         if row["link"] == "tracker" and procedure == "campaign":
-            row["with"]["rate_hz"] = COARSE_HZ
-        for tool in row["with"].get("tools", ()):
+            given["rate_hz"] = COARSE_HZ
+        for tool in given.get("tools", ()):
             if "lateral_mm" in tool:  # a demonstration shows how far beside its way a needle is; nobody leaves it there
                 tool["lateral_mm"] = 0.0
     return values
