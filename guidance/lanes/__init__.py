@@ -25,6 +25,7 @@ from guidance.lanes.show import ShowWork
 from guidance.motion import single_threaded
 from guidance.plan import Plan
 from guidance.settings import RoomSettings
+from guidance.thermometry.hot import joined_level_c
 
 LANES = ("guard", "show", "study")
 REPLACED = "replaced by a newer one"
@@ -99,10 +100,13 @@ def warm_up(settings: RoomSettings, plan: Plan | None, lanes: Collection[str] = 
             warm_cryo()
     row = settings.thermometry
     noise = np.random.default_rng(1)
+    y, x = np.mgrid[:64, :64]
+    tissue = (100 + 50 * np.sin(x / 3.0) * np.sin(y / 4.0))[..., None] * (1.0, 0.3)  # something that can be followed
+    joined_level_c(np.zeros((3, 4, 4), np.float32), np.ones((3, 4, 4), bool))
     volume: dict[str, Any] = {}
-    for number in range(1, 2 * (row.reference_dynamics if row else 0) + 4):
+    for number in range(1, (2 * row.reference_dynamics + row.follow_frames if row else 0) + 4):
         slices = 2 * (1 + len(row.more_echo_times_s) if row else 1)
-        pixels = 100.0 + noise.normal(size=(slices, 32, 32, 2))
+        pixels = tissue + noise.normal(size=(slices, *tissue.shape))
         image = Image(
             name="warm-up", pixels=pixels.astype(np.float32).view(np.complex64)[..., 0], frame="RAS",
             frame_from_image_mm=np.eye(4), device_time_ns=number,

@@ -202,10 +202,9 @@ class CryoWork:
 
 
 def warm_cryo() -> None:
-    """Load what is compiled for isotherms and organs."""
+    """Load what is compiled for isotherms."""
     ball = np.full((3, 4, 4), 1.0, np.float32)
     temperature_in_ice(ball, [(np.array([[1], [1], [1]]), -140.0)], 1.0)
-    joined_level_c(ball, ball > 0.0)
 
 
 def _inside(at: NDArray[Any], size: tuple[int, ...]) -> NDArray[np.bool_]:
