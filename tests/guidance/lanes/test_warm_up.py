@@ -31,15 +31,18 @@ before = ready()
 room = build_peers(name, 1, EPOCH_NS)
 virtual = VirtualRoom(Core(settings, plan, limits), room.peers, EPOCH_NS, on_sent=room.sends.note)
 virtual.run_until(EPOCH_NS + seconds * 10**9)
-late = sorted(f"{module}.{function}" for module, function, _ in ready() - before if module.startswith(("guidance", "sim")))
+new = ready() - before
+late = sorted(f"{module}.{function}" for module, function, _ in new if module.startswith(("guidance", "sim")))
 print(max((drive.power_w for drive in room.truth.world.drives), default=0.0), *late)
 """
 
 
-@pytest.mark.parametrize(
-    ("procedure", "seconds"),
-    [("hifu_liver", 30), ("hifu_breathing", 30), ("hyperthermia_release", 30), ("laser_brain", 60), ("cryo_kidney", 60)],
-)
+HEATED_WITHIN_S = {
+    "hifu_liver": 30, "hifu_breathing": 30, "hyperthermia_release": 30, "laser_brain": 60, "cryo_kidney": 60
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("procedure", "seconds"), HEATED_WITHIN_S.items())
 def test_nothing_is_compiled_once_the_room_runs(procedure: str, seconds: int) -> None:
     command = [sys.executable, "-c", LIVED, procedure, str(seconds)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
