@@ -244,6 +244,8 @@ LATE_BEAT = """async () => {
 def test_killed_service_is_not_live_within_a_second_and_nothing_is_stored(stage: Stage, open_page: Open) -> None:
     page = open_page(stage.address, expected="WebSocket|ERR_CONNECTION")
     live(page)
+    until(page, "document.fonts.size === 4 && [...document.fonts].every((face) => face.status === 'loaded')")
+    until(page, "document.readyState === 'complete'")  # nothing is half fetched when the service dies
     page.evaluate(
         """() => { const box = document.getElementById('lapse'); const step = () => {
         if (getComputedStyle(box).opacity > 0.9 && !window.lapsedAt) window.lapsedAt = performance.now();

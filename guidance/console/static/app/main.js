@@ -101,6 +101,8 @@ const measureWidth = () => { if (store.wide !== innerWidth >= WIDE_PX) set({ wid
 addEventListener("resize", measureWidth);
 measureWidth();
 setInterval(annunciate, 200);
+// What is written after a loss must not be fetched then: a browser fetches a font only where it first writes with it. It reports a failure itself.
+document.fonts.forEach((face) => face.load().catch(() => face.status));
 readToken();
 watchKeys();
 watchFrames();
