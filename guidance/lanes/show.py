@@ -13,8 +13,9 @@ from guidance.exact import apply, invert
 from guidance.navigation.zones import Carried
 from guidance.outputs import draw
 from guidance.outputs.dose_lines import dose_lines
+from guidance.outputs.heat import lay_heat
 from guidance.outputs.lesion_lines import lesion_lines
-from guidance.outputs.palette import scale_of, temperature_rgb
+from guidance.outputs.palette import scale_of
 from guidance.outputs.planes import VIEWS, Plane, plane_through, sample_nearest
 from guidance.plan import Plan, Shape
 from guidance.plan.raster import contours
@@ -28,7 +29,6 @@ NEAR_MM = 2.0  # a tip or target this far off the plane counts as in it
 PLANE_SIZE = 256
 PLANE_PIXEL_MM = 0.8
 REACHES = 4.0  # reaches of a lesion around its applicator that a plane view shows across
-OPACITY = 0.65
 _SHOWN_STATES = ("ok", "acquiring_reference")  # of thermometry: the anatomy behind it is live and unquestioned
 
 # role of a structure -> how it is drawn: shape of the line and colour both tell
@@ -121,11 +121,7 @@ class ShowWork:
         if state not in (None, "ok"):
             draw.label(picture, f"NO TEMPERATURE: {str(state).replace('_', ' ')}", (8, plane.size - 22), size=0.4)
         elif "temperature_c" in volume:
-            shown = np.where(volume["valid"], volume["temperature_c"], np.float32(np.nan))
-            heat = sample_nearest(shown, ras, plane, outside=float("nan"))
-            drawn = self._scale.is_shown(heat)
-            colour = temperature_rgb(heat[drawn], self._scale).astype(np.float32)
-            picture[drawn, :3] = OPACITY * colour + (1 - OPACITY) * picture[drawn, :3]
+            lay_heat(picture, volume["temperature_c"], volume["valid"], ras, plane, self._scale)
         return picture
 
     def _overlay(

@@ -34,6 +34,8 @@ def _on_plane(dose_min: NDArray[Any], ras_from_box: Matrix, plane: Plane) -> NDA
 
 def outlines_at(on_plane: NDArray[np.float32], level: float) -> list[NDArray[np.float64]]:
     """Closed lines (N, 2) of (column, row) around where a picture reaches `level`; single voxels have none."""
+    if on_plane.max() < level:
+        return []
     found, _ = cv2.findContours((on_plane >= level).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
     lines = [np.asarray(outline[:, 0, :], np.float64) for outline in found]
     return [line for line in lines if len(line) >= SMALLEST_PX]

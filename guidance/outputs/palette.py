@@ -33,11 +33,6 @@ class Scale(NamedTuple):
     shown_c: float  # nearer to body temperature than this stays transparent
     cold: bool
 
-    def is_shown(self, temperature_c: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """Where a temperature is drawn; NaN never."""
-        away: NDArray[np.bool_] = temperature_c <= self.shown_c if self.cold else temperature_c >= self.shown_c
-        return away
-
 
 WARM = Scale(37.0, 60.0, 39.0, cold=False)
 MILD = Scale(37.0, 45.0, 39.0, cold=False)
@@ -59,9 +54,14 @@ _INFERNO: NDArray[np.uint8] = (matplotlib.colormaps["inferno"](np.linspace(0.25,
 _BLUE = np.ascontiguousarray(_INFERNO[:, ::-1])  # the same steps of brightness, from dark to light blue
 
 
+def colours_of(scale: Scale) -> NDArray[np.uint8]:
+    """The 256 colours (256, 3) of a scale, from body temperature outwards."""
+    return _BLUE if scale.cold else _INFERNO
+
+
 def temperature_rgb(temperature_c: NDArray[np.float32], scale: Scale = WARM) -> NDArray[np.uint8]:
     """Colours (..., 3) uint8 of temperatures in degC: the brighter, the farther from body temperature; NaN is dark."""
     away = (scale.high_c - temperature_c) if scale.cold else (temperature_c - scale.low_c)
     place = np.nan_to_num(away * (255.0 / (scale.high_c - scale.low_c)), nan=0.0)
-    colours: NDArray[np.uint8] = (_BLUE if scale.cold else _INFERNO)[place.clip(0, 255).astype(np.uint8)]
+    colours: NDArray[np.uint8] = colours_of(scale)[place.clip(0, 255).astype(np.uint8)]
     return colours

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from devices.messages import Matrix
+from guidance.exact import compose, invert
 
 # name -> (direction of columns, direction of rows) in RAS, and the letters left, right, top, bottom
 VIEWS: dict[str, tuple[tuple[float, ...], tuple[float, ...], str]] = {
@@ -20,6 +21,12 @@ VIEWS: dict[str, tuple[tuple[float, ...], tuple[float, ...], str]] = {
     "coronal": ((-1.0, 0.0, 0.0), (0.0, 0.0, -1.0), "RLSI"),
     "sagittal": ((0.0, -1.0, 0.0), (0.0, 0.0, -1.0), "APSI"),
 }
+
+
+# view -> columns, rows and normal of a plane, (4, 4)
+_AXES = {view: np.eye(4) for view in VIEWS}
+for _view, (_columns, _rows, _) in VIEWS.items():
+    _AXES[_view][:3, :3] = np.column_stack([_columns, _rows, np.cross(_columns, _rows)])
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,11 +41,7 @@ class Plane:
 
 def plane_through(view: str, centre_ras_mm: NDArray[np.float64], size: int, pixel_mm: float) -> Plane:
     """The plane of `view` whose middle pixel lies at `centre_ras_mm`."""
-    columns, rows, _ = VIEWS[view]
-    matrix = np.eye(4)
-    matrix[:3, 0] = np.array(columns) * pixel_mm
-    matrix[:3, 1] = np.array(rows) * pixel_mm
-    matrix[:3, 2] = np.cross(matrix[:3, 0], matrix[:3, 1]) / pixel_mm
+    matrix = _AXES[view] * (pixel_mm, pixel_mm, pixel_mm, 1.0)
     middle = (size - 1) / 2.0
     matrix[:3, 3] = centre_ras_mm - matrix[:3, 0] * middle - matrix[:3, 1] * middle
     return Plane(view, matrix, size, pixel_mm)
@@ -60,6 +63,11 @@ def _sample(volume, image_from_pixel, outside, out):  # type: ignore[no-untyped-
                 out[v, u] = outside
 
 
+def image_from_plane(ras_from_image_mm: Matrix, plane: Plane) -> Matrix:
+    """(4, 4): (column, row, 0) of the plane to (column, row, slice) of an image."""
+    return compose(invert(np.ascontiguousarray(ras_from_image_mm, np.float64)), plane.ras_from_pixel)
+
+
 def sample_nearest(
     volume: NDArray[Any], ras_from_image_mm: Matrix, plane: Plane, outside: float = 0.0
 ) -> NDArray[np.float32]:
@@ -67,7 +75,7 @@ def sample_nearest(
 
     Temperature and labels are never smoothed, so that a reading equals the voxel.
     """
-    image_from_pixel = np.linalg.inv(ras_from_image_mm) @ plane.ras_from_pixel
+    image_from_pixel = image_from_plane(ras_from_image_mm, plane)
     out = np.empty((plane.size, plane.size), np.float32)
     _sample(np.ascontiguousarray(volume, np.float32), image_from_pixel, np.float32(outside), out)
     return out

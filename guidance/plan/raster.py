@@ -70,7 +70,8 @@ def contours(shape: Shape, ras_from_plane: Matrix, size: tuple[int, int]) -> lis
     depth = signed_distance_mm(shape, apply(matrix, grid.reshape(-1, 3))).reshape(len(rows), len(columns))
     if depth.min() > 0.0:
         return []
-    tracer = contourpy.SerialContourGenerator(*np.meshgrid(columns, rows), depth, ~np.isfinite(depth), **_AS_USUAL)
+    x, y = np.broadcast_to(columns, depth.shape), np.broadcast_to(rows[:, None], depth.shape)
+    tracer = contourpy.SerialContourGenerator(x, y, depth, ~np.isfinite(depth), **_AS_USUAL)
     lines = tracer.lines(0.0)
     return [np.asarray(line, np.float64) for line in lines]
 
@@ -79,13 +80,15 @@ def _plane_window(shape: Shape, matrix: Matrix, size: tuple[int, int]) -> NDArra
     """(2, 2): lowest and highest (column, row) that can lie inside, or None when the plane misses the shape."""
     (ax, ay, az), (bx, by, bz) = matrix[:3, :2].T.tolist()
     nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    (lx, ly, lz), (hx, hy, hz) = shape.bounds_mm.tolist()
+    ox, oy, oz = matrix[:3, 3].tolist()
+    off = nx * ((lx + hx) / 2 - ox) + ny * ((ly + hy) / 2 - oy) + nz * ((lz + hz) / 2 - oz)
+    if abs(off) > (abs(nx) * (hx - lx) + abs(ny) * (hy - ly) + abs(nz) * (hz - lz)) / 2:
+        return None  # all corners lie on one side of the plane, as those of most shapes do
     norm = (nx * nx + ny * ny + nz * nz) ** 0.5
     whole = matrix.copy()
     whole[:3, 2] = nx / norm, ny / norm, nz / norm
-    low, high = shape.bounds_mm
-    local = apply(invert(whole), np.where(_CORNERS, high, low))
-    if local[:, 2].min() > 0 or local[:, 2].max() < 0:
-        return None
+    local = apply(invert(whole), np.where(_CORNERS, (hx, hy, hz), (lx, ly, lz)))
     first = np.maximum(local[:, :2].min(axis=0) - 1, 0.0)
     last = np.minimum(local[:, :2].max(axis=0) + 1, [size[1] - 1.0, size[0] - 1.0])
     return np.stack([first, last]) if (first < last).all() else None

@@ -34,6 +34,16 @@ def phases(image, mean, index, out):  # type: ignore[no-untyped-def]
         out[j] = arc(a * c + b * d, b * c - a * d)
 
 
+@njit(types.void(_TABLE, _IN, types.float32[:, ::1]), **OPTIONS)
+def wrapped_less(phase, less, out):  # type: ignore[no-untyped-def]
+    """Rows of `phase` (rad) less `less`, in half a turn to either side; NaN where either is."""
+    for row in range(phase.shape[0]):
+        for j in range(less.size):
+            rest = phase[row, j] - less[j]
+            turns = np.rint(rest * _PER_TURN)
+            out[row, j] = (rest - turns * _TURN_HIGH) - turns * _TURN_LOW
+
+
 @njit(**OPTIONS)
 def _combine(design, solution, first, out):  # type: ignore[no-untyped-def]
     """The combination at the columns of `design` from `first`, as many as `out` has."""

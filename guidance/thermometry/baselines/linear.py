@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from guidance.thermometry.baselines.combination import fit, foretell, misfit, phases
+from guidance.thermometry.baselines.combination import fit, foretell, misfit, phases, wrapped_less
 from guidance.thermometry.baselines.face import Complex, Estimate, Mask
 from guidance.thermometry.kernel import flat
 from guidance.thermometry.noise import measure_noise
@@ -57,33 +57,40 @@ class _Library:
 
 @dataclass(frozen=True, eq=False)
 class _Sample:
-    """What of one slice is fitted while heat and surroundings stay: positions in `index`, their design and say."""
+    """What of one slice is fitted while heat and surroundings stay: positions in `index`, and their say."""
 
     taken: Index
-    design: NDArray[np.float32]
     say: Line
     told: Line  # say of every voxel on how well the model holds, by nearness and signal; 0 where not fitted
 
 
-def _learn(frames: Complex, index: Index, noise: float, how: Fitting) -> _Library:
-    """A library of `frames` [time, row, column]."""
-    mean = np.ascontiguousarray(frames.mean(axis=0), np.complex64)
+def _changes(frames: Complex, mean: Complex, index: Index) -> NDArray[np.float32]:
+    """Phases (frames, voxels) of `frames` [time, row, column] about `mean`; NaN where there is none."""
+    changes = np.empty((len(frames), index.size), np.float32)
+    pairs = _pairs(mean)
+    for frame, change in zip(frames, changes, strict=True):
+        phases(_pairs(frame), pairs, index, change)
+    return changes
+
+
+def _pairs(plane: Complex) -> Line:
+    return flat(plane, np.complex64).view(np.float32)
+
+
+def _library(mean: Complex, changes: NDArray[np.float32], index: Index, noise: float, how: Fitting) -> _Library:
+    """What a slice has learned from the `changes` (frames, voxels) about its `mean` [row, column]."""
     power = np.abs(mean.ravel()[index]) ** 2
     variance = np.divide(np.float32(noise**2), power, out=np.full(index.size, NO_SIGNAL), where=power > 0.0)
-    pairs = flat(mean, np.complex64).view(np.float32)
-    changes = np.empty((len(frames), index.size), np.float32)
-    for frame, change in zip(frames, changes, strict=True):
-        phases(flat(frame, np.complex64).view(np.float32), pairs, index, change)
-    changes[:, ~np.isfinite(changes).all(axis=0)] = 0.0
-    if how.components < len(frames) - 1:
-        weighted = changes / np.sqrt(variance)
+    basis = np.where(np.isfinite(changes).all(axis=0), changes, np.float32(0.0))
+    if how.components < len(changes) - 1:
+        weighted = basis / np.sqrt(variance)
         _, vectors = np.linalg.eigh((weighted @ weighted.T).astype(np.float64))
-        changes = np.ascontiguousarray(vectors[:, : -how.components - 1 : -1].T.astype(np.float32) @ changes)
+        basis = np.ascontiguousarray(vectors[:, : -how.components - 1 : -1].T.astype(np.float32) @ basis)
     rows, columns = mean.shape
     y, x = (2.0 * n / max(size - 1, 1) - 1.0 for n, size in zip(divmod(index, columns), (rows, columns), strict=True))
     smooth = [np.ones(index.size), x, y] if how.plane else [np.ones(index.size)]
-    precision = np.concatenate((np.full(len(changes), float(len(frames))), np.full(len(smooth), FREE)))
-    return _Library(index, pairs, variance, np.concatenate((changes, np.array(smooth, np.float32))), precision)
+    precision = np.concatenate((np.full(len(basis), float(len(changes))), np.full(len(smooth), FREE)))
+    return _Library(index, _pairs(mean), variance, np.concatenate((basis, np.array(smooth, np.float32))), precision)
 
 
 def _choose(known: _Library, fitted: NDArray[np.bool_], near: Line, own: Line) -> _Sample:
@@ -99,7 +106,12 @@ def _choose(known: _Library, fitted: NDArray[np.bool_], near: Line, own: Line) -
     chosen[NEAR_MAX:] *= stride
     usual = np.median(known.variance[fitted]) if fitted.any() else np.float32(1.0)
     told = np.where(fitted, near * (usual / (usual + known.variance)) ** 2, np.float32(0.0))
-    return _Sample(taken, np.ascontiguousarray(known.basis[:, taken]), chosen, told)
+    return _Sample(taken, chosen, told)
+
+
+def _at(known: _Library, sample: _Sample) -> NDArray[np.float32]:
+    """The design of the fit: the basis where the sample was taken."""
+    return np.ascontiguousarray(known.basis[:, sample.taken])
 
 
 def _smoothed(values: Line, say: Line, index: Index, shape: tuple[int, ...]) -> Line:
@@ -124,6 +136,7 @@ class LinearBaseline:
         self._slices: list[_Library] = []
         self._own: list[Line] = []  # variance of the model itself as a share of the misfit, per slice at its voxels
         self._samples: list[_Sample] = []
+        self._designs: list[NDArray[np.float32]] = []  # per slice, the basis at the sample
         self._masks: tuple[Mask, Mask] | None = None
 
     def learn(self, image: Complex) -> None:
@@ -137,21 +150,20 @@ class LinearBaseline:
             self._prepare(fit, heated)
         answer, model = np.empty(image.shape, np.complex64), np.zeros(image.shape, np.float32)
         share = np.float32(1.0 + 1.0 / len(self._frames))
-        for plane, known, own, sample, out, spread in zip(
-            image, self._slices, self._own, self._samples, answer, model, strict=True
-        ):
+        slices = zip(self._slices, self._own, self._samples, self._designs, strict=True)
+        for plane, (known, own, sample, design), out, spread in zip(image, slices, answer, model, strict=True):
             pairs, measured = out.view(np.float32).reshape(-1), np.empty(known.index.size, np.float32)
             pairs[:] = known.mean
-            phases(flat(plane, np.complex64).view(np.float32), known.mean, known.index, measured)
-            turn = self._turn(known, sample, measured, pairs)
+            phases(_pairs(plane), known.mean, known.index, measured)
+            turn = self._turn(known, sample, design, measured, pairs)
             # States that the library has not seen show in the surroundings first.
             beyond = misfit(measured, turn, share * known.variance, sample.told, LEAST_MISFIT)
             spread.reshape(-1)[known.index] = np.sqrt(own * np.float32(beyond))
         return Estimate(answer, float(len(self._frames)), model)
 
-    def _turn(self, known: _Library, sample: _Sample, measured: Line, out: Line) -> Line:
-        say, rad = sample.say, self.how.outlier_rad
-        solution = fit(sample.design, measured[sample.taken], say, known.precision, rad, ITERATIONS)
+    def _turn(self, known: _Library, sample: _Sample, design: NDArray[np.float32], measured: Line, out: Line) -> Line:
+        rad = self.how.outlier_rad
+        solution = fit(design, measured[sample.taken], sample.say, known.precision, rad, ITERATIONS)
         turn: Line = foretell(known.basis, solution, known.mean, known.index, out)
         return turn
 
@@ -167,33 +179,48 @@ class LinearBaseline:
     def _prepare(self, fit: Mask, heated: Mask) -> None:
         stack = np.stack(self._frames, axis=1)
         noise = measure_noise(self._frames)
-        self._slices, self._own, self._samples, self._masks = [], [], [], (fit, heated)
+        self._slices, self._own, self._samples, self._designs, self._masks = [], [], [], [], (fit, heated)
         for frames, inside, hot, near in zip(stack, fit, heated, self._nearness(heated), strict=True):
             index = np.flatnonzero(inside | hot)
             fitted, say = inside.ravel()[index], near.ravel()[index]
-            known = _learn(frames, index, noise, self.how)
-            own, usual = self._own_share(frames, known, fitted, say, noise)
+            mean = np.ascontiguousarray(frames.mean(axis=0), np.complex64)
+            changes = _changes(frames, mean, index)
+            known = _library(mean, changes, index, noise, self.how)
+            own, usual = self._own_share(frames, mean, changes, known, fitted, say, noise)
+            sample = _choose(known, fitted, say, own * np.float32(usual))
             self._slices.append(known)
             self._own.append(own)
-            self._samples.append(_choose(known, fitted, say, own * np.float32(usual)))
+            self._samples.append(sample)
+            self._designs.append(_at(known, sample))
 
     def _own_share(
-        self, frames: Complex, whole: _Library, fitted: NDArray[np.bool_], near: Line, noise: float
+        self,
+        frames: Complex,
+        mean: Complex,
+        changes: NDArray[np.float32],
+        whole: _Library,
+        fitted: NDArray[np.bool_],
+        near: Line,
+        noise: float,
     ) -> tuple[Line, float]:
         """Variance that remains when frames are predicted from the others, less thermal noise, at every voxel.
 
-        As a share of the misfit (rad^2) in the surroundings of the same frame; and the mean of those misfits.
+        As a share of the misfit (rad^2) in the surroundings of the same frame; and the mean of those misfits. The
+        others' `changes` about their own mean are those about `mean` of all, less what lies between the two.
         """
-        index, shape = whole.index, frames.shape[1:]
-        measured, spare = np.empty(index.size, np.float32), np.empty_like(whole.mean)
-        nothing, total, usual = np.zeros(index.size, np.float32), np.zeros(index.size, np.float32), 0.0
-        chosen = range(0, len(frames), max(1, len(frames) // LEFT_OUT_MIN))
-        share, fewer = np.float32(1.0 + 1.0 / len(frames)), np.float32(1.0 + 1.0 / (len(frames) - 1))
+        index, count = whole.index, len(frames)
+        spare, between, about = np.empty_like(whole.mean), np.empty(index.size, np.float32), np.empty_like(changes)
+        total, usual = np.zeros(index.size, np.float32), 0.0
+        sample = _choose(whole, fitted, near, total)
+        chosen = range(0, count, max(1, count // LEFT_OUT_MIN))
+        share, fewer = np.float32(1.0 + 1.0 / count), np.float32(1.0 + 1.0 / (count - 1))
         for left_out in chosen:
-            known = _learn(np.delete(frames, left_out, axis=0), index, noise, self.how)
-            phases(flat(frames[left_out], np.complex64).view(np.float32), known.mean, index, measured)
-            sample = _choose(known, fitted, near, nothing)
-            turn = self._turn(known, sample, measured, spare)
+            others = (mean * np.float32(count) - frames[left_out]) / np.float32(count - 1)
+            phases(_pairs(others), whole.mean, index, between)
+            wrapped_less(changes, between, about)
+            known = _library(others, np.delete(about, left_out, axis=0), index, noise, self.how)
+            measured = about[left_out]
+            turn = self._turn(known, sample, _at(known, sample), measured, spare)
             thermal = fewer * known.variance
             beyond = misfit(measured, turn, thermal, sample.told, LEAST_MISFIT)
             usual += beyond / len(chosen)
@@ -202,7 +229,7 @@ class LinearBaseline:
                 total += rest * (share / fewer) / np.float32(beyond * len(chosen))
         usually = np.median(whole.variance[fitted]) if fitted.any() else np.float32(1.0)
         trusted = (whole.variance < NOISY * usually).astype(np.float32)
-        return np.maximum(_smoothed(total, trusted, index, shape), np.float32(0.0)), usual
+        return np.maximum(_smoothed(total, trusted, index, mean.shape), np.float32(0.0)), usual
 
     def _nearness(self, heated: Mask) -> NDArray[np.float32]:
         near = np.ones(heated.shape, np.float32)
