@@ -37,6 +37,9 @@ class Link(Strict):
     options: dict[str, str | int | float | bool] = {}
 
 
+IMAGES = frozenset({"ultrasound", "thermometry", "cine", "xray"})  # kinds of streams that are pictures of the patient
+
+
 class Stream(Strict):
     """One kind of message on one link. `source` is the message name at the device (default: `name`)."""
 

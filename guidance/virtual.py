@@ -37,7 +37,7 @@ class _Lane:
     def __init__(self) -> None:
         self.waiting: OrderedDict[str, Job] = OrderedDict()
         self.busy = False
-        self.held_until_ns = 0  # hangs until then
+        self.held_until_ns = 0  # brings nothing before then
 
 
 class VirtualRoom:
@@ -111,9 +111,8 @@ class VirtualRoom:
         self._stalled_until_ns = until_ns
 
     def hang(self, lane: str, until_ns: int) -> None:
-        """Let a lane begin nothing before `until_ns`."""
+        """Let what a lane does, or takes up next, be done at `until_ns` and not before."""
         self._lanes[lane].held_until_ns = until_ns
-        self._at(until_ns, lambda: self._start(self._lanes[lane]))
 
     def _meet(self, event: AnyEvent) -> None:
         """Take it, or wait until the room moves again."""
@@ -177,7 +176,7 @@ class VirtualRoom:
         return [] if old is None else [replaced(old, self.now_ns)]
 
     def _start(self, lane: _Lane) -> None:
-        if lane.busy or not lane.waiting or self.now_ns < lane.held_until_ns:
+        if lane.busy or not lane.waiting:
             return
         _, job = lane.waiting.popitem(last=False)
         lane.busy = True
@@ -186,6 +185,10 @@ class VirtualRoom:
         self._at(finished, lambda: self._finish(lane, msgspec.structs.replace(done, now_ns=finished)))
 
     def _finish(self, lane: _Lane, done: JobDone) -> None:
+        if self.now_ns < lane.held_until_ns:  # it hangs
+            late = msgspec.structs.replace(done, now_ns=lane.held_until_ns)
+            self._at(lane.held_until_ns, lambda: self._finish(lane, late))
+            return
         lane.busy = False
         self._start(lane)
         self._meet(done)

@@ -137,9 +137,9 @@ class ControlDesk(Desk):
     def _filtered(self, result: JobDone, told: dict[str, int]) -> Iterable[Effect]:
         self.facts |= result.facts
         numbers = {key: float(value) for key, value in result.facts.items() if isinstance(value, (int, float))}
-        yield from self._scene.routes.to(
-            "metrics", Metrics(name="heating", device_time_ns=result.now_ns, values=numbers, evidence=told)
-        )
+        now_ns, quality = result.now_ns, self._scene.quality(told, result.now_ns)
+        message = Metrics(name="heating", device_time_ns=now_ns, values=numbers, quality=quality, evidence=told)
+        yield from self._scene.routes.to("metrics", message)
         if not result.arrays:
             return
         self._scene.region = {**self._scene.region, **result.arrays}

@@ -96,7 +96,8 @@ class CryoDesk(Desk):
             self._scene.region = {**self._scene.region, **result.arrays}
         numbers |= {"cycle": float(cycles.number), "step_s": cycles.step_s, "slow_needles": float(len(self._slow))}
         numbers |= {f"needle_{n + 1}": share for n, share in enumerate(self._asked)}
-        message = Metrics(name="cryo", device_time_ns=now_ns, values=numbers, evidence=told)
+        quality = self._scene.quality(told, now_ns)
+        message = Metrics(name="cryo", device_time_ns=now_ns, values=numbers, quality=quality, evidence=told)
         yield from self._scene.routes.to("metrics", message)
         yield from self._scene.outlines(LINES, result)
 

@@ -69,7 +69,8 @@ class LaserDesk(Desk):
         yield from self._drive(numbers, known, told, now_ns)
         permitted = self._treatment.phase in ENERGY_PERMITTED
         numbers["light_on"] = float(permitted and self._control.why is Why.ON)
-        message = Metrics(name="laser", device_time_ns=now_ns, values=numbers, evidence=told)
+        quality = self._scene.quality(told, now_ns)
+        message = Metrics(name="laser", device_time_ns=now_ns, values=numbers, quality=quality, evidence=told)
         yield from self._scene.routes.to("metrics", message)
         yield from self._scene.outlines(LINES, result)
 

@@ -175,7 +175,7 @@ class MotionDesk(Desk):
             "latency_ms": (now_ns - acquired_ns) / 1e6,
             "horizon_s": self.horizon_s(),
         }
-        quality = Quality.OK if self.facts.get("usable") else Quality.SUSPECT
+        quality = self._scene.quality(told, now_ns, Quality.OK if self.facts.get("usable") else Quality.SUSPECT)
         name = f"motion-{self.row.stream}"
         message = Metrics(name=name, device_time_ns=now_ns, values=values, quality=quality, evidence=told)
         return self._scene.routes.to("metrics", message)
@@ -218,7 +218,7 @@ class MotionDesk(Desk):
             device_time_ns=result.now_ns,
             rgba=result.arrays["frame"],
             ras_from_image_mm=result.arrays["frame.ras"],
-            quality=Quality(str(result.facts["quality"])),
+            quality=self._scene.quality(told, result.now_ns, Quality(str(result.facts["quality"]))),
             evidence=told,
         )
         return self._scene.routes.to("overlay", message, view="frame")

@@ -78,7 +78,7 @@ class RespirationDesk(Desk):
             name=f"respiration-{name}",
             device_time_ns=result.now_ns,
             values=values | {"latency_ms": (result.now_ns - acquired_ns) / 1e6},
-            quality=Quality.OK if usable else Quality.SUSPECT,
+            quality=self._scene.quality(told, result.now_ns, Quality.OK if usable else Quality.SUSPECT),
             evidence=told,
         )
         return self._scene.routes.to("metrics", message)

@@ -12,8 +12,9 @@ from guidance.outputs.routes import Routes
 from guidance.plan import Plan, Shape
 from guidance.safety.facts import Facts
 from guidance.safety.limits import Limits
-from guidance.settings import RoomSettings
+from guidance.settings import IMAGES, RoomSettings
 from guidance.timing.streams import StreamState
+from guidance.units import ms
 
 Answer = tuple[tuple[str, ...], list[Effect]]  # why an act was refused (none: it was done), and what follows
 ActHandler = Callable[[Act], Answer]
@@ -87,6 +88,16 @@ class Scene:
     def evidence_of(self, result: JobDone) -> dict[str, int]:
         """What a finished job was made from; asked once."""
         return self._told.pop(result.job, {})
+
+    def quality(self, told: dict[str, int], now_ns: int, of_itself: Quality = Quality.OK) -> Quality:
+        """`of_itself`, or SUSPECT where what is shown as live was made from `told`, and that is older than its limit.
+
+        Of a picture with tools the picture counts: a tool is shown where it was then.
+        """
+        known = [(self.streams[name].settings, ns) for name, ns in told.items() if name in self.streams]
+        images = [row for row in known if row[0].kind in IMAGES]
+        old = any(now_ns - ns > ms(stream.limit_ms) for stream, ns in images or known)
+        return Quality.SUSPECT if old and of_itself is Quality.OK else of_itself
 
     def show_volume(self, volume: dict[str, Any], told: dict[str, int]) -> None:
         """From now on the plane views show this volume."""

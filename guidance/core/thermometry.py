@@ -71,7 +71,11 @@ class ThermometryDesk(Desk):
         self._scene.show_volume({**result.arrays, "state": str(result.facts.get("state"))}, told)
         numbers = {key: float(value) for key, value in result.facts.items() if isinstance(value, (int, float))}
         message = Metrics(
-            name=f"thermometry-{self._stream}", device_time_ns=result.now_ns, values=numbers, evidence=told
+            name=f"thermometry-{self._stream}",
+            device_time_ns=result.now_ns,
+            values=numbers,
+            quality=self._scene.quality(told, result.now_ns),
+            evidence=told,
         )
         return self._scene.routes.to("metrics", message)
 

@@ -43,7 +43,7 @@ class ViewDesk(Desk):
             time_ns = self._scene.tracking.time_ns(state.settings, message.device_time_ns, now_ns)
             inputs = {"image": message, "time_s": time_ns / 1e9}
             return (self._scene.job("study", "", search, inputs, image_evidence(state, message)),)
-        if not self._scene.routes.carries("overlay"):
+        if not self._scene.routes.carries("overlay", ("frame",)):
             return ()
         self._waiting[state.settings.name] = (
             state,
@@ -71,7 +71,7 @@ class ViewDesk(Desk):
             yield from self._planes(now_ns)
 
     def _planes(self, now_ns: int) -> Iterator[Effect]:
-        if self._scene.routes.carries("overlay"):
+        if self._scene.routes.carries("overlay", VIEWS):
             self._planes_ns = now_ns
             poses = self._scene.live_tools(now_ns)[1]
             volume = {name: value for name, value in self._scene.volume.items() if name in DRAWN}
@@ -94,7 +94,7 @@ class ViewDesk(Desk):
         """Pictures that the lane drew."""
         if result.failed:
             return
-        quality = Quality(str(result.facts["quality"]))
+        quality = self._scene.quality(told, result.now_ns, Quality(str(result.facts["quality"])))
         for view in (name for name in (*VIEWS, "frame") if name in result.arrays):
             message = Overlay(
                 name=f"overlay-{view}",

@@ -297,6 +297,7 @@ REPORTS: dict[str, Make] = {
     "device tells a fault": _faulty("TherapyStatus"),
     "device emits after STOP": _emits,
     "guard's lane hangs": _lasting("hang", 1.2, hangs="guard"),
+    "pictures are drawn late": _lasting("late", 1.2, hangs="show"),
     "unheated tissue reads wrong": _lane_more("thermometry", "vessel.mean_c", 3.5),
     "near field has its dose": _lane_more("thermometry", "liver.dose_upper_cem43_min", 40.0),
     "target about to boil": _lane_more("thermometry", "tumour.max_c", 60.0),

@@ -46,7 +46,7 @@ class Active(msgspec.Struct):
     happens: tuple[AnyEvent, ...] = ()  # what the rim tells beside
     lets_go: frozenset[str] = frozenset()  # what the operator's console no longer says
     stands_still: bool = False  # the service's loop is blocked while it lasts
-    hangs: str = ""  # lane that begins nothing while it lasts
+    hangs: str = ""  # lane whose work is not done while it lasts
     answers: tuple[str, Answered] | None = None  # (kind of job, what becomes of what its lane found)
     count: int = 0
 

@@ -23,10 +23,9 @@ from devices.messages import (
 from devices.quality import Quality
 from guidance.events import Act, AnyEvent, Arrival, Effect, Health, Job, JobDone, LinkChange, Loss, Tick
 from guidance.plan import Plan
-from guidance.settings import RoomSettings
+from guidance.settings import IMAGES, RoomSettings
 
 STILL_TICKS = 5.0  # a longer pause between two ticks is a service that stands still
-PICTURES = frozenset({"thermometry", "ultrasound", "cine", "xray"})
 
 
 class Frame(msgspec.Struct, frozen=True, gc=False):
@@ -97,7 +96,7 @@ class Trace:
         self.periods_ns = {s.name: round(s.period_ms * 1e6) for s in settings.streams}
         self.still = frozenset(s.name for s in settings.streams if not s.free_tool)
         self._names = {(s.link, s.message_name): s.name for s in settings.streams}
-        self._pictures_ns = {s.name: round(s.limit_ms * 1e6) for s in settings.streams if s.kind in PICTURES}
+        self._pictures_ns = {s.name: round(s.limit_ms * 1e6) for s in settings.streams if s.kind in IMAGES}
         self.guards = tuple(guard.structure for guard in settings.guards)
         self.guard_limits = {row.structure: (row.limit_c, row.limit_cem43_min) for row in settings.guards}
         self.frames: list[Frame] = []

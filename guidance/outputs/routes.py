@@ -25,6 +25,8 @@ class Routes:
             if not view or not wanted or view in wanted:
                 yield Send(link, message, urgent)
 
-    def carries(self, kind: str) -> bool:
-        """True when some link wants this kind; what nobody wants is not made."""
-        return kind in self._links
+    def carries(self, kind: str, views: Iterable[str] = ()) -> bool:
+        """True when some link wants this kind, and one of `views` where given; what nobody wants is not made."""
+        wanted = [self._views[kind, link] for link in self._links.get(kind, ())]
+        asked = frozenset(views)
+        return any(not asked or not some or asked & some for some in wanted)

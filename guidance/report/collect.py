@@ -10,8 +10,8 @@ from guidance.events import Act, AnyEvent, Arrival, JobDone, LinkChange, Loss, T
 from guidance.recording.codec import JobRecord, SendRecord, read_output
 from guidance.recording.reader import Recording
 from guidance.report.series import Curve, Samples
+from guidance.settings import IMAGES
 
-IMAGES = frozenset({"ultrasound", "thermometry", "cine", "xray"})
 POSE_CURVES = ("target_distance_mm", "lateral_mm", "angle_deg", "depth_to_go_mm")
 Row = dict[str, Any]
 

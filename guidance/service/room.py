@@ -22,8 +22,8 @@ from guidance.service.keeper import Keeper
 from guidance.service.lanes import LaneThread
 from guidance.service.links import AnyLink, Ears, build
 from guidance.service.meter import Meter
+from guidance.settings import IMAGES
 
-IMAGES = frozenset({"ultrasound", "thermometry", "cine", "xray"})
 Watcher = Callable[[AnyEvent, Sequence[Effect]], None]
 
 
