@@ -12,6 +12,8 @@ from guidance.units import ms
 # An acknowledged condition that is still present asks again after this long.
 REMINDS_NS: dict[Priority, int] = {Priority.HIGH: ms(120_000), Priority.MEDIUM: ms(300_000)}
 
+_MOST_STEPS = 10**9  # of a value without bound
+
 
 class AlarmState(StrEnum):
     """State of one alarm as everybody is told it."""
@@ -45,6 +47,7 @@ class Alarm(msgspec.Struct, eq=False):
     shown: bool = False
     value: float | None = None
     limit: float = 0.0
+    steps: int = 0  # whole steps of the rule beyond its limit at which it was told
     priority: Priority = Priority.LOW
 
     @property
@@ -73,9 +76,14 @@ class Alarm(msgspec.Struct, eq=False):
         """Shown, and nobody has acknowledged it."""
         return self.shown and not self.acknowledged_by
 
-    def update(self, violated: bool, value: float | None, limit: float, now_ns: int, phase: Phase) -> bool:
-        """Take one judgement; True when the alarm's state as told to others changed."""
-        before, first = self.state, self.first_ns
+    def update(
+        self, violated: bool, value: float | None, limit: float, now_ns: int, phase: Phase, step: float = 0.0
+    ) -> bool:
+        """Take one judgement; True when the alarm's state as told to others changed, or it is to be told again.
+
+        `step`: told again each so much beyond the limit; 0 = once.
+        """
+        before, first, again = self.state, self.first_ns, False
         if violated:
             self.gone_since_ns = 0
             self.pending_since_ns = self.pending_since_ns or now_ns
@@ -85,14 +93,23 @@ class Alarm(msgspec.Struct, eq=False):
                 self.value, self.limit = value, limit
                 quiet_ms = self.rule.quiet_ms if phase in self.rule.quiet_in else 0.0
                 self.shown = self.shown or now_ns - self.first_ns >= ms(quiet_ms)
+                again = step > 0.0 and value is not None and self._rises(abs(value - limit) / step)
         else:
             self.pending_since_ns = 0
             self._lower(now_ns)
-        return self.state is not before or (self.shown and self.first_ns != first)
+        return self.state is not before or (self.shown and (again or self.first_ns != first))
+
+    def _rises(self, steps: float) -> bool:
+        """True at a step that it was not told at yet; nobody has seen that one."""
+        whole = int(min(steps, _MOST_STEPS))
+        if whole <= self.steps:
+            return False
+        self.steps, self.acknowledged_by = whole, ""
+        return True
 
     def _raise(self, now_ns: int, phase: Phase) -> None:
         self.present, self.shown = True, False
-        self.first_ns = now_ns
+        self.first_ns, self.steps = now_ns, 0
         self.acknowledged_by = ""
         calm = self.rule.calm if phase not in ENERGY else None
         self.priority = calm or self.rule.priority

@@ -44,6 +44,7 @@ def _row(rule: Rule, limits: Mapping[str, Limit]) -> str:
     limit = limits[rule.limit]
     when = f"`{rule.fact}` {rule.compare.value} {limit.value:g} {limit.unit}"
     when += f", {rule.delay_ms:g} ms long" if rule.delay_ms else ""
+    when += f", again each {limits[rule.step].value:g}" if rule.step else ""
     reaction = rule.reaction.value + (", resumes by itself" if rule.auto_resume else "")
     where = "" if rule.quiet_in == ALWAYS else f" in {_in_words(rule.quiet_in)}"
     reaction += f", told after {rule.quiet_ms / 1000:g} s{where}" if rule.quiet_ms else ""

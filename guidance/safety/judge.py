@@ -54,7 +54,8 @@ class Judge:
                 alarm = alarms[subject] = Alarm(rule=rule, subject=subject, priority=rule.priority)
             stays = alarm.present and rule.latch  # a latched condition ends with its cause, not with the phase
             violated, value, limit = self._violated(rule, fact, now_ns, phase, alarm.present, stays)
-            if alarm.update(violated, value, limit, now_ns, phase):
+            step = self._limits[rule.step].value if rule.step else 0.0
+            if alarm.update(violated, value, limit, now_ns, phase, step):
                 yield alarm
         if len(alarms) > len(subjects):  # somebody signed off
             for subject in alarms.keys() - subjects.keys():

@@ -25,8 +25,9 @@ RULES: tuple[Rule, ...] = (
 
 def check_rules(limits: Limits, rules: tuple[Rule, ...] = RULES) -> None:
     """A rule without a limit, a limit without a rule or an id used twice is an error at start."""
-    wanted = {rule.limit for rule in rules}
-    faults = [f"rule {row.id}: there is no limit {row.limit!r}" for row in rules if row.limit not in limits]
+    named = [(rule.id, name) for rule in rules for name in (rule.limit, rule.step) if name]
+    wanted = {name for _, name in named}
+    faults = [f"rule {rule}: there is no limit {name!r}" for rule, name in named if name not in limits]
     faults += [f"{name}: no rule uses this limit" for name in limits if name not in wanted]
     faults += [f"rule {name}: is defined {count} times" for name, count in _ids(rules).items() if count > 1]
     if faults:

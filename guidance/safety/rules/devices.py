@@ -56,20 +56,21 @@ RULES: tuple[Rule, ...] = (
     *(
         warn(
             id=name, row="D1", hazard=hazard, cause="long fluoroscopy", fact=fact, limit=limit, priority=priority,
-            latch=True, kind=_DOSE, unknown_in=NEVER, escalates=False, text=text, advice=_XRAY, bound="1 s",
+            latch=True, kind=_DOSE, unknown_in=NEVER, escalates=False, text=text, advice=_XRAY, bound="1 s", step=step,
         )
-        for name, hazard, fact, limit, priority, text in (
-            ("D1k", "X-ray kerma", "kerma_mgy", "kerma_notify_mgy", Priority.MEDIUM, "kerma {value:.0f} mGy"),
-            ("D1K", "X-ray kerma, substantial", "kerma_mgy", "kerma_substantial_mgy", Priority.HIGH,
+        for name, hazard, fact, limit, step, priority, text in (
+            ("D1k", "X-ray kerma", "kerma_mgy", "kerma_notify_mgy", "kerma_step_mgy", Priority.MEDIUM,
+             "kerma {value:.0f} mGy"),
+            ("D1K", "X-ray kerma, substantial", "kerma_mgy", "kerma_substantial_mgy", "", Priority.HIGH,
              "kerma {value:.0f} mGy: substantial"),
-            ("D1a", "X-ray kerma-area product", "kap_gycm2", "kap_notify_gycm2", Priority.MEDIUM,
+            ("D1a", "X-ray kerma-area product", "kap_gycm2", "kap_notify_gycm2", "kap_step_gycm2", Priority.MEDIUM,
              "KAP {value:.0f} Gy cm2"),
-            ("D1A", "X-ray kerma-area product, substantial", "kap_gycm2", "kap_substantial_gycm2", Priority.HIGH,
+            ("D1A", "X-ray kerma-area product, substantial", "kap_gycm2", "kap_substantial_gycm2", "", Priority.HIGH,
              "KAP {value:.0f} Gy cm2: substantial"),
-            ("D1t", "fluoroscopy time", "fluoroscopy_min", "fluoroscopy_notify_min", Priority.MEDIUM,
-             "{value:.0f} min of fluoroscopy"),
-            ("D1T", "fluoroscopy time, substantial", "fluoroscopy_min", "fluoroscopy_substantial_min", Priority.HIGH,
-             "{value:.0f} min of fluoroscopy: substantial"),
+            ("D1t", "fluoroscopy time", "fluoroscopy_min", "fluoroscopy_notify_min", "fluoroscopy_step_min",
+             Priority.MEDIUM, "{value:.0f} min of fluoroscopy"),
+            ("D1T", "fluoroscopy time, substantial", "fluoroscopy_min", "fluoroscopy_substantial_min", "",
+             Priority.HIGH, "{value:.0f} min of fluoroscopy: substantial"),
         )
     ),
     warn(

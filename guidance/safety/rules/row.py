@@ -41,7 +41,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     `delay_ms`: how long the violation must last; `hold_ms`: how long it must be gone before the
     condition counts as cleared; `quiet_ms`: it reacts at once, and is told to people only when it
     has lasted this long (a gate that closes with every breath is no news); `hysteresis`: how far
-    back inside the limit clears it.
+    back inside the limit clears it. `step`: the limits row that says how far beyond the limit it is
+    told again, each time anew: what was acknowledged at one level is not seen at the next.
     `auto_resume`: a HOLD that ends by itself when its condition clears. `gate`: the therapy may be
     started while it is violated, and waits in HOLD. `escalates`: unseen, it calls the next console.
     `bound`: from the arrival of the first evidence to the bytes of the reaction.
@@ -68,6 +69,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     quiet_ms: float = 0.0
     quiet_in: frozenset[Phase] = ALWAYS
     hysteresis: float = 0.0
+    step: str = ""
     fresh_ms: float = 0.0  # evidence older than this makes the fact unknown; 0 = the fact states an age itself
     auto_resume: bool = False
     gate: bool = False

@@ -102,7 +102,7 @@ def told(world: World, alarm: tuple[str, str]) -> str:
 def only(fact: str, rules: tuple[Rule, ...], limits: dict[str, Limit]) -> tuple[tuple[Rule, ...], dict[str, Limit]]:
     """The rows of one fact and their limits."""
     rows = tuple(row for row in rules if row.fact == fact)
-    return rows, {row.limit: limits[row.limit] for row in rows}
+    return rows, {name: limits[name] for row in rows for name in (row.limit, row.step) if name}
 
 
 def behaviour(rule: str, fact: str, compare: str, limit: float, rules: tuple[Rule, ...], limits: Any = LIMITS) -> str:

@@ -1,5 +1,7 @@
 """Alarms, signals and consoles: who is told, who has seen it, who holds control."""
 
+import math
+
 import msgspec
 import pytest
 from safety_kit import LIMITS, World
@@ -48,6 +50,38 @@ def test_a_latched_alarm_is_shown_until_seen_and_reset(world: World) -> None:
     assert alarm.reset()
     assert alarm.state is AlarmState.CLEARED
     assert not alarm.reset()
+
+
+@pytest.mark.parametrize(
+    ("fact", "rule", "first", "step"),
+    [("kerma_mgy", "D1k", 3000.0, 1000.0), ("kap_gycm2", "D1a", 300.0, 100.0), ("fluoroscopy_min", "D1t", 30.0, 15.0)],
+)
+def test_dose_is_told_at_its_first_level_and_again_at_each_further_step(
+    world: World, fact: str, rule: str, first: float, step: float
+) -> None:
+    alarm = None
+    told: list[float] = []
+    for share in (0.5, 1.0, 1.001, 1.5, 1.99, 2.0, 2.5, 2.999, 3.0, 5.2, 5.9, 6.0, math.inf, math.inf):
+        value = first + (share - 1.0) * step
+        world.set(fact, value)
+        world.now_ns += ms(20)
+        new = any(row.rule.id == rule for row in world.judge.judge(world.now_ns, world.phase))
+        told += [share] * new
+        alarm = world.judge.alarms[rule, "it"]
+        assert alarm.unseen == new, "each level is seen anew"
+        alarm.acknowledge("anna", world.now_ns)
+    assert told == [1.001, 2.0, 3.0, 5.2, 6.0, math.inf]
+    assert alarm is not None and alarm.state is AlarmState.ACKNOWLEDGED
+
+
+def test_a_step_that_nobody_acknowledged_is_told_with_its_new_value(world: World) -> None:
+    alarm = raised(world, "kerma_mgy", "D1k")
+    world.set("kerma_mgy", 1e6 + 1500.0)
+    world.now_ns += ms(20)
+    assert alarm in world.judge.judge(world.now_ns, world.phase)
+    assert alarm.text == "kerma 1001500 mGy"
+    world.tick()
+    assert alarm not in world.judge.judge(world.now_ns, world.phase)
 
 
 def test_a_condition_that_comes_again_is_a_new_alarm(world: World) -> None:
