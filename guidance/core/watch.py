@@ -1,6 +1,7 @@
 """Watch desk: facts that nobody sends: the plan's identity, golden points, references, corridor, silence, leases."""
 
 from devices.messages import AnyMessage
+from devices.quality import Quality
 from guidance.core.devices import MUST_BE_UP, DeviceDesk
 from guidance.core.scene import Desk, Scene
 from guidance.events import Health, Loss
@@ -118,7 +119,7 @@ class WatchDesk(Desk):
         self._consoles.measure(now_ns)
         evidence.device_silence(facts, self._beating, now_ns)
         for state in self._robot_poses:
-            evidence.robot_age(facts, state, now_ns)
+            evidence.robot_age(facts, state, self._scene.tracking.tracks[state.settings.name].usable_ns, now_ns)
         for state in self._xray:
             evidence.dose_age(facts, state, now_ns)
         for row, path in self._golden:
@@ -147,11 +148,13 @@ class WatchDesk(Desk):
             if first is not None and second is not None:
                 self._pair.measure(self._scene.facts, first, second, now_ns)
         if self._corridor is not None and robot is not None and robot.tool is not None:
-            tool = self._live(robot.tool, now_ns)
-            if tool is not None:
-                tip = self._scene.tracking.tools[robot.tool].tip_mm
-                at = self._scene.streams[self._scene.tracking.tools[robot.tool].stream].last_ns
-                self._corridor.measure(self._scene.facts, (tool[:3, :3] * tip).sum(axis=1) + tool[:3, 3], at, now_ns)
+            placed = self._scene.tracking.place(robot.tool, now_ns)
+            at_ns = self._scene.tracking.tracks[self._scene.tracking.tools[robot.tool].stream].usable_ns
+            # The newest usable pose counts also where the robot has called itself invalid since: that is where it was.
+            if placed is not None and (placed.quality.usable or (placed.quality is Quality.INVALID and at_ns)):
+                tool, tip = placed.ras_from_tool, self._scene.tracking.tools[robot.tool].tip_mm
+                where = (tool[:3, :3] * tip).sum(axis=1) + tool[:3, 3]
+                self._corridor.measure(self._scene.facts, where, at_ns, now_ns)
 
     def _live(self, tool: str, now_ns: int) -> Matrix | None:
         placed = self._scene.tracking.place(tool, now_ns)

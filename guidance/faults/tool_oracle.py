@@ -80,12 +80,12 @@ def _will_be(places: list[tuple[int, float, float]], outer_mm: float) -> Iterato
 
 
 def robot_silent(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
-    """K1r: the robot's own pose is old."""
+    """K1r: the robot's own usable pose is old."""
     robot = trace.settings.robot
     streams = [row for row in trace.settings.streams if robot and row.link == robot.link and row.kind == "pose"]
     for stream in streams:
         limit = trace.limits_ns[stream.name]
-        times = [row.at_ns for row in trace.poses[stream.name]]
+        times = [row.at_ns for row in trace.poses[stream.name] if row.usable]
         for now, following in zip(times, [*times[1:], until_ns], strict=True):
             over = now + limit
             if following > over:

@@ -33,6 +33,9 @@ _ROWS: tuple[tuple[int, int, int, tuple[str, ...], tuple[float, ...]], ...] = (
     (5390, 0, 1, ("robot rushes aside", "loop late"), (196.165, 333.84)),
     (7109, 0, 1, ("robot's pose invalid", "robot's pose silent"), (679.15, 503.082)),
     (9939, 0, 1, ("loop blocked", "robot's pose invalid"), (545.893, 364.729)),
+    (6213, 0, 1, ("robot's pose invalid", "robot's tip jumps aside"), (120.071, 116.053)),
+    (863, 0, 1, ("guard's lane hangs", "target about to boil"), (548.088, 628.244)),
+    (392, 0, 1, ("guard's lane hangs", "unheated tissue reads wrong"), (611.29, 466.348)),
 )
 _INDEX = {row.name: number for number, row in enumerate(FAULTS)}
 PAST = tuple(

@@ -25,9 +25,12 @@ def pose_facts(
     facts.set("impossible_poses_per_s", name, Fact(float(impossible_per_s), now_ns, seen))
 
 
-def robot_age(facts: Facts, state: StreamState, now_ns: int) -> None:
-    """Age of the pose of a stream that a robot sends."""
-    fact = Fact(state.age_ms(now_ns), now_ns, state.received > 0, state.settings.limit_ms)
+def robot_age(facts: Facts, state: StreamState, usable_ns: int, now_ns: int) -> None:
+    """Age of the newest usable pose of a stream that a robot sends, received at `usable_ns` (0 = never).
+
+    A robot that says that its pose is invalid is as blind as one that says nothing.
+    """
+    fact = Fact((now_ns - usable_ns) / 1e6, now_ns, usable_ns > 0, state.settings.limit_ms)
     facts.set("robot_pose_age_ms", state.settings.name, fact)
 
 

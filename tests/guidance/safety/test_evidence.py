@@ -214,8 +214,10 @@ def test_poses_repeat_only_where_they_are_sent_as_valid(facts: Facts) -> None:
     fixed.arrived(NOW, NOW, 1)
     evidence.pose_facts(facts, fixed, NOW, 40, 0, 0)
     assert value(facts, "pose_repeats", "s") == 0.0
-    evidence.robot_age(facts, stream, NOW + ms(70))
-    assert value(facts, "robot_pose_age_ms", "s") == 70.0
+    evidence.robot_age(facts, stream, NOW - ms(30), NOW + ms(70))
+    assert value(facts, "robot_pose_age_ms", "s") == 100.0
+    evidence.robot_age(facts, stream, 0, NOW)
+    assert not facts.get("robot_pose_age_ms", "s").proven
 
 
 def test_a_reference_that_was_pushed_is_seen(facts: Facts) -> None:
