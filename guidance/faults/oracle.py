@@ -16,6 +16,7 @@ from guidance.faults.trace import Answer, Sample, Trace
 ENERGY = frozenset({"TREATING", "HOLD"})
 ARMED = frozenset({"READY", "TREATING", "HOLD"})
 ALWAYS = frozenset({"IDLE", "READY", "TREATING", "HOLD", "STOPPED"})
+REST = ALWAYS - ENERGY
 GRACE_NS = 25_000_000  # a tick and a transport: what ends within it may or may not be seen
 ENERGY_ROLE = "therapy"  # link id of the energy device
 STATES = {  # of a thermometry answer -> the rule that stops
@@ -183,6 +184,18 @@ def told_states(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
             yield Expectation(rule[:2], rule, subject, answer.frame_ns, bound_ms, "STOP", ENERGY, False, answer.at_ns)
 
 
+def wrong_settings(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """T6: at rest, another sequence or shape than planned: told, and nothing is armed while it lasts."""
+    bound_ms, since = trace.period_ns / 1e6 + 50.0, 0
+    for answer in [*trace.answers, Answer(until_ns, until_ns, {})]:
+        wrong = STATES.get(str(answer.facts.get("state"))) == "T6s"
+        if wrong and trace.phase_at(answer.at_ns) not in ENERGY:
+            since = since or answer.frame_ns
+        elif since:
+            yield Expectation("T6", "T6", trace.thermometry, since, bound_ms, "BLOCK", REST, ends_ns=answer.at_ns)
+            since = 0
+
+
 def _measured(answer: Answer) -> bool:
     return answer.facts.get("state") in ("ok", "few_valid_voxels")
 
@@ -347,6 +360,7 @@ ORACLES: tuple[Oracle, ...] = (
     few_valid,
     fast_change,
     told_states,
+    wrong_settings,
     stale_tools,
     repeated_poses,
     invalid_poses,

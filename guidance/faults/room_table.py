@@ -214,6 +214,14 @@ def _invalid(message: AnyMessage, moment: Moment) -> Spoiled:
     return [(0, replaced(message, quality=Quality.INVALID) if isinstance(message, Pose) else message)]
 
 
+def _same_pose(message: AnyMessage, moment: Moment) -> Spoiled:
+    """Not seen, but sent as valid: the last pose under new times."""
+    old = moment.history[-min(moment.count + 1, len(moment.history))] if moment.history else message
+    if not isinstance(message, Pose) or not isinstance(old, Pose):
+        return [(0, message)]
+    return [(0, replaced(message, fixed_from_moving=old.fixed_from_moving))]
+
+
 # --- pictures of a moving organ ------------------------------------------------------------------
 
 
@@ -261,6 +269,26 @@ def _other_patient(message: AnyMessage, moment: Moment) -> Spoiled:
     return [(0, replaced(message, tags={**message.tags, "PatientID": "SIM-9999"}))]
 
 
+def _other_tag(tag: str) -> Callable[[np.random.Generator], Mutation]:
+    """The scanner says another echo time or frequency than the room was set for; its pictures look as before."""
+
+    def mutation(rng: np.random.Generator) -> Mutation:
+        by = float(rng.choice([0.5, 0.95, 1.01, 1.3]))
+
+        def mutate(message: AnyMessage, moment: Moment) -> Spoiled:
+            if not isinstance(message, Image) or tag not in message.tags:
+                return [(0, message)]
+            return [(0, replaced(message, tags={**message.tags, tag: f"{by * float(message.tags[tag]):g}"}))]
+
+        return mutate
+
+    return mutation
+
+
+def _only_first(message: AnyMessage, moment: Moment) -> Spoiled:
+    return [(0, message)] if moment.count == 0 else []
+
+
 def _zoomed(rng: np.random.Generator) -> Mutation:
     """The scanner shows another depth: its pixels are of another size."""
     by = float(rng.choice([0.8, 0.9, 1.1, 1.5]))
@@ -305,6 +333,9 @@ REPORTS: dict[str, Make] = {
 }
 PICTURES: dict[str, Make] = {
     "images of another patient": _lasting("tags", mutate=_other_patient),
+    "another echo time": _drawn(_other_tag("EchoTime_s"), "echo time"),
+    "another field": _drawn(_other_tag("ImagingFrequency_MHz"), "field"),
+    "last picture is never computed": _lasting("hang", 1.2, mutate=_only_first, hangs="guard"),
 }
 ROBOT: dict[str, Make] = {
     "robot's tip jumps aside": _shift(_aside, 3.4, 9.0),
@@ -358,12 +389,18 @@ MOTION: dict[str, Make] = {
     "breath held": _lasting("held", mutate=_first_again),
     "mean place drifts": _lane_more("cine", "drift_mm", 3.5),
 }
+CHEST: dict[str, Make] = {
+    "marker falls off the chest": _shift(_fixed(0.3, -0.5, -0.8), 60.0, 300.0),
+    "marker slides over the chest": _shift(_fixed(0.0, 0.0, -1.0), 60.0, 200.0, 80.0),
+    "marker hidden": _lasting("invalid", mutate=_invalid),
+    "hidden marker repeats its pose": _lasting("hidden", mutate=_same_pose),
+}
 FAR_AWAY: dict[str, Make] = {
     "shifted for long": _drawn(_rolled(4, 6), "rolled", 12.0),
 }
 NEEDLES: dict[str, Make] = {
     "electrode aside": _named(_shift(_fixed(1.0, 0.0, 0.0), 4.0, 12.0), "Electrode1ToTracker"),
-    "electrode drifts to the vein": _named(_shift(_fixed(0.6, -0.8, 0.0), 8.0, 30.0, 10.0), "Electrode2ToTracker"),
+    "electrode drifts to the vein": _named(_shift(_fixed(0.46, 0.89, 0.0), 8.0, 30.0, 10.0), "Electrode2ToTracker"),
     "electrode turned": _named(_lasting("turned", mutate=_turned), "Electrode3ToTracker"),
     "electrode too deep": _named(_shift(_fixed(0.0, 0.0, -1.0), 7.0, 12.0), "Electrode2ToTracker"),
     "electrode invalid": _named(_lasting("invalid", mutate=_invalid), "Electrode1ToTracker"),
@@ -407,6 +444,7 @@ ROOM_FAULTS: tuple[FaultRow, ...] = (
     *_rows("robot", "", {"nobody looks": _tells("supervisor", supervisor_stops=(1.0, 1.0))}, LONG_S),
     *_rows("motion", "mr", MOTION),
     *_rows("motion", "mr", FAR_AWAY, LONG_S),
+    *_rows("motion", "camera", CHEST),
     *_rows("needles", "tracker", NEEDLES),
     *_rows("needles", "therapy", PULSES),
     *_rows("brain", "tracker", BRAIN),

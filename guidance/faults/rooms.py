@@ -14,6 +14,7 @@ from guidance.trial import EPOCH_NS, build
 Place = tuple[str, float, float]  # phase, seconds after its begin, how often
 TREATED: tuple[Place, ...] = (("IDLE", 0.5, 0.3), ("TREATING", 1.0, 0.7))
 CAMPAIGN = "campaign"
+LANDMARKS = "landmarks too coarse"
 CONSOLE = "console"  # at which the campaign's operator acts
 
 
@@ -34,6 +35,19 @@ _XRAY = {
     "links": [{"id": "xray", "kind": "openigtlink", "role": "xray"}],
     "streams": [{"name": "XRay", "link": "xray", "kind": "reading", "period_ms": 1000.0}],
 }
+_CHEST = {  # a marker on the chest, seen by a camera in the room
+    "links": [{"id": "camera", "kind": "openigtlink", "clock": "room"}],
+    "streams": [
+        {"name": "Chest", "source": "ChestToTracker", "link": "camera", "kind": "respiration", "period_ms": 50.0}
+    ],
+}
+_CAMERA = {
+    "peer": "sim.tracker.Tracker", "link": "camera",
+    "with": {
+        "rate_hz": 20.0,
+        "tools": [{"name": "Chest", "at_mm": [20.0, 140.0, 40.0], "follows": 0.4, "tremor_mm": 0.0}],
+    },
+}  # fmt: skip
 _GUARDS = [
     {"structure": "vessel", "role": "unheated", "limit_c": 60.0, "limit_cem43_min": 1e12},
     {"structure": "liver", "role": "near_field", "limit_c": 90.0, "limit_cem43_min": 1e12},
@@ -78,7 +92,7 @@ ROOMS: tuple[RoomRow, ...] = (
         "robot", "robot_needle", settings={"control": {"consoles": 1, "held": "browser"}, **_XRAY},
         peers=({"peer": "sim.xray.XRay", "link": "xray"},), hand=frozenset({"BEAT", "LEASE", "HELD"}),
     ),
-    RoomRow("motion", "mrlinac_gating", (("TREATING", 0.5, 1.0),)),
+    RoomRow("motion", "mrlinac_gating", (("TREATING", 6.0, 1.0),), settings=_CHEST, peers=(_CAMERA,)),
     RoomRow("needles", "ire_pancreas", (("IDLE", 11.0, 0.2), ("TREATING", 1.0, 0.8))),  # all three stand
     RoomRow("brain", "stereotactic_brain", (("IDLE", 20.0, 1.0),), acts=True),
     RoomRow("picture", "microwave_liver_us", (("IDLE", 0.5, 1.0),)),
@@ -86,9 +100,13 @@ ROOMS: tuple[RoomRow, ...] = (
     RoomRow("cryo", "cryo_kidney", (("TREATING", 1.0, 1.0),)),
     RoomRow("laser", "laser_brain", (("TREATING", 1.0, 1.0),)),
     RoomRow("drug", "hyperthermia_release", (("TREATING", 1.0, 1.0),)),
+    RoomRow(
+        LANDMARKS, "stereotactic_brain", (("STOPPED", 16.0, 1.0),), acts=True,  # before the operator registers
+        settings={"navigation": {"registration": {"tre_mm": 0.1}}},  # better than any landmarks
+    ),
     *(RoomRow(name, procedure, (("STOPPED", 1.0, 1.0),), settings=more) for name, (procedure, more) in _SET_UP.items()),
 )  # fmt: skip
-SET_UP = tuple(_SET_UP)
+SET_UP = (LANDMARKS, *_SET_UP)
 BY_NAME = {row.name: row for row in ROOMS}
 
 

@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from guidance.faults.oracle import ALWAYS, ARMED, ENERGY, GRACE_NS, MS, Expectation, Limits
+from guidance.faults.oracle import ALWAYS, ARMED, ENERGY, GRACE_NS, MS, REST, Expectation, Limits
 from guidance.faults.rooms import CONSOLE
 from guidance.faults.trace import Told, Trace
 
-REST = ALWAYS - ENERGY
 FAULT_CODES = frozenset({2, 3, 10, 11, 15, 16, 18, 19})  # OpenIGTLink: what a device tells of being unwell
 
 

@@ -3,13 +3,13 @@ the organ before the beam. Computed from poses and pictures as they came, and fr
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from guidance.faults.oracle import ALWAYS, ARMED, ENERGY, GRACE_NS, MS, Expectation, Limits, kept
+from guidance.faults.oracle import ALWAYS, ARMED, ENERGY, GLANCE_NS, GRACE_NS, MS, Expectation, Limits, kept
 from guidance.faults.trace import Sample, Told, Trace
 
 Vector = NDArray[np.float64]
@@ -288,7 +288,25 @@ def bent_needles(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expect
         yield from _lasting("K7", row.hub, _runs(off, until_ns), "ALERT", ALWAYS, 50.0)
 
 
+def coarse_landmarks(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """K4t: a registration whose predicted error at the target is beyond its limit: told, and nothing is armed."""
+    row = trace.settings.navigation.registration
+    for answer in trace.jobs.get("register", ()):
+        if row is not None and float(answer.facts.get("tre_mm") or 0.0) > row.tre_mm:
+            yield Expectation("K4", "K4t", f"{row.moving}-{row.fixed}", answer.at_ns, 100.0, "BLOCK", ALWAYS)
+
+
+def lost_surrogate(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
+    """M5: the respiratory signal is learnt, and not understood or not seen any more."""
+    answers = [a for a in trace.jobs.get("respiration", ()) if a.facts.get("state") != "learning"]
+    strange = _runs(((a.at_ns, not a.facts.get("usable")) for a in answers), until_ns)
+    times = [b.at_ns for a, b in pairwise(trace.breath) if b.usable and not np.array_equal(a.matrix, b.matrix)]
+    away = [(at + GLANCE_NS, to) for at, to in zip(times, [*times[1:], until_ns], strict=True) if to > at + GLANCE_NS]
+    for runs in (strange, away):
+        yield from _lasting("M5", trace.marker, runs, "ALERT", ARMED, 50.0)
+
+
 ORACLES = (
     robot_corridor, robot_silent, moved_references, shown_margins, needle_groups, gated_target, stale_cine,
-    changed_picture, bent_needles,
+    changed_picture, bent_needles, coarse_landmarks, lost_surrogate,
 )  # fmt: skip

@@ -104,6 +104,8 @@ class Trace:
         self.answers: list[Answer] = []  # of thermometry
         self.jobs: dict[str, list[Answer]] = {}  # of every lane, by kind
         self.poses: dict[str, list[Sample]] = {name: [] for name in self.limits_ns}
+        self.marker = next((s.name for s in settings.streams if s.kind == "respiration"), "")  # on the chest
+        self.breath: list[Sample] = []  # of it
         self.links: list[tuple[int, str, bool]] = []
         devices = [row for row in (settings.therapy, settings.robot) if row is not None]
         self.devices = {row.link: row.device for row in devices}  # that STOP must reach
@@ -163,6 +165,8 @@ class Trace:
                 self.confirmations.append((now_ns, message.command_id))
         elif isinstance(message, Pose) and stream in self.poses:
             self.poses[stream].append(Sample(now_ns, message.fixed_from_moving, message.quality is Quality.OK))
+        elif isinstance(message, Pose) and stream and stream == self.marker:
+            self.breath.append(Sample(now_ns, message.fixed_from_moving, message.quality is Quality.OK))
         elif isinstance(message, Reading | Status):
             if stream in self.readings:
                 self.readings[stream].append(now_ns)
@@ -224,7 +228,7 @@ class Trace:
         """Drop what happened before, save how each alarm stood."""
         standing = {name: (at, name, state) for at, name, state in self.alerts if at < before_ns}
         rows: list[list[Any]] = [self.frames, self.answers, self.said, self.told, self.health, self.placed, self.tags]
-        for kept in (*rows, self.maps, *self.jobs.values(), *self.poses.values()):
+        for kept in (*rows, self.maps, self.breath, *self.jobs.values(), *self.poses.values()):
             kept[:] = [row for row in kept if row.at_ns >= before_ns]
         pairs: list[list[Any]] = [self.links, self.losses, self.shed, self.refused, self.walls, self.confirmations]
         for kept in (*pairs, self.shown, self.pixels_mm, self.acts):

@@ -16,7 +16,7 @@ from guidance.faults.score import Table
 from guidance.faults.virtual_run import Case, draw, run_cases
 from guidance.safety.rules import RULES
 
-# A fault whose oracle speaks of the rule, for every rule that campaign A reaches, by the room of the fault.
+# A fault whose oracle speaks of the rule, for every rule, by the room of the fault.
 COVERED: dict[str, dict[str, str]] = {
     "campaign": {
         "T1": "guard hot", "T1v": "guard hot", "T1x": "guard hot", "T1d": "guard warms",
@@ -29,7 +29,8 @@ COVERED: dict[str, dict[str, str]] = {
     "thermal": {
         "H2": "device tells a fault", "H2c": "coolant lost", "H2w": "coupling lost", "H2k": "cavitation heard",
         "H2b": "target about to boil", "N2e": "device emits after STOP", "T4d": "unheated tissue reads wrong",
-        "H1": "near field has its dose", "T5": "target stays hot", "P1i": "images of another patient",
+        "H1": "near field has its dose", "T5": "target stays hot", "T6": "another echo time",
+        "T2l": "last picture is never computed", "P1i": "images of another patient",
     },
     "robot": {
         "R1": "robot's tip jumps aside", "R1p": "robot past its target", "R1h": "robot rushes aside",
@@ -44,9 +45,10 @@ COVERED: dict[str, dict[str, str]] = {
     "motion": {
         "M1": "shifted for long", "M1c": "shifted for long", "M2": "pictures of noise",
         "M2p": "pictures of another plane",
-        "M3": "shifted for long", "M4": "mean place drifts",
+        "M3": "shifted for long", "M4": "mean place drifts", "M5": "marker falls off the chest",
     },
-    "needles": {"G2": "electrode aside", "G3": "electrode too deep", "E1": "R-wave lost", "E1h": "R-wave lost"},
+    "needles": {"G2": "electrode aside", "G3": "electrode too deep", "G1": "electrode drifts to the vein",
+        "G1s": "electrode drifts to the vein", "E1": "R-wave lost", "E1h": "R-wave lost"},
     "brain": {"K4": "reference pushed"},
     "picture": {"K5": "depth changed"},
     "seeds": {"K7": "needle bends"},
@@ -55,6 +57,7 @@ COVERED: dict[str, dict[str, str]] = {
     },
     "laser": {"T4w": "frames too slow for the heat", "T5f": "forecast beyond the plan"},
     "drug": {"T7": "target not seen"},
+    "landmarks too coarse": {"K4t": "landmarks too coarse"},
     "other patient": {"P1": "other patient"},
     "LPS for RAS": {"P2": "LPS for RAS"},
     "coarse registration": {"K4f": "coarse registration"},
@@ -63,23 +66,13 @@ COVERED: dict[str, dict[str, str]] = {
     "body too hot": {"H3h": "body too hot"},
     "guard on bone": {"H3g": "guard on bone"},
 }  # fmt: skip
-# Rows that no fault of campaign A reaches, and why; tests/guidance/safety has each of them.
-NOT_REACHED = {
-    "T2l": "a lane that hangs leaves frames without answer, and T1us stops before it",
-    "T6": "another header at rest; under way it is T6s",
-    "K4t": "a registration beyond its limit is refused by the act that makes it",
-    "M5": "no room has a respiratory surrogate beside a device yet",
-    "G1": "no simulated tool comes near enough to what must be spared without leaving its corridor far",
-    "G1s": "as G1",
-}
-AT_REST = frozenset({"E1", "T5"})  # rules that speak while nothing is armed
+AT_REST = frozenset({"E1", "T5", "T6"})  # rules that speak while nothing is armed
 
 
-def test_every_rule_is_reached_or_named() -> None:
+def test_every_rule_is_reached() -> None:
     reached = [rule for rules in COVERED.values() for rule in rules]
     assert len(reached) == len(set(reached))
-    assert {*reached, *NOT_REACHED} == {row.id for row in RULES}
-    assert not set(reached) & set(NOT_REACHED)
+    assert set(reached) == {row.id for row in RULES}
 
 
 def alone(room: str) -> list[Case]:

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from devices.messages import Alert, Image, Metrics, Pose
+from devices.quality import Quality
 from guidance.core import Core
-from guidance.events import Arrival, Job, LinkChange, Send
+from guidance.events import Arrival, Job, LinkChange, Send, Tick
 from guidance.lanes import Workbench
 from guidance.load import config_file, load_room
 from guidance.settings import parse_settings
@@ -74,6 +76,33 @@ def test_a_marker_becomes_a_breath_and_a_lost_marker_is_told():
     assert room.values["usable"] == 0.0
     fact = room.core.scene.facts.get("surrogate_lost", "Chest")
     assert fact is not None and fact.value == 1.0
+
+
+@pytest.mark.parametrize("how", ["invalid", "the same again", "silent"])
+def test_a_marker_that_is_not_seen_for_long_is_lost_and_found_again(how):
+    room, start_ns = Room(), 1_000_000_000_000
+
+    def breathe(seconds: float, said=lambda pose: pose) -> float:
+        until_ns = room.now_ns + ms(1000 * seconds)
+        while room.now_ns < until_ns:
+            place = np.array([10.0, 20.0, 30.0]) + lift_mm((room.now_ns - start_ns) / 1e9) * ALONG
+            pose = said(marker(room.now_ns, place))
+            if pose is not None:
+                room.give(Arrival(now_ns=room.now_ns, link="camera", message=pose))
+            room.give(Tick(now_ns=room.now_ns, wall_ns=room.now_ns))
+            room.now_ns += STEP_NS
+        return room.core.scene.facts.get("surrogate_lost", "Chest").value
+
+    assert breathe(15.0) == 0.0
+    kept = marker(room.now_ns, (10.0, 20.0, 31.0))
+    hidden = {
+        "invalid": lambda pose: replace(pose, quality=Quality.INVALID),
+        "the same again": lambda pose: replace(pose, fixed_from_moving=kept.fixed_from_moving),
+        "silent": lambda pose: None,
+    }[how]
+    assert breathe(1.9, hidden) == 0.0  # a hand before the camera
+    assert breathe(0.3, hidden) == 1.0
+    assert breathe(0.1) == 0.0
 
 
 def test_a_navigator_is_measured_in_mm():
