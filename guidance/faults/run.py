@@ -1,7 +1,7 @@
 """`guidance faults`: which campaign, over which seeds, and the table at the end."""
 
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console
@@ -14,6 +14,7 @@ from guidance.faults.score import SHOWN, Finding, Outcome, Table
 from guidance.faults.socket_run import run_socket_cases
 from guidance.faults.virtual_run import Case, draw, run_cases
 
+MANY, PARTS = 100, 20  # a campaign of so many cases tells so often how it goes
 TOLD = 20  # failing seeds that are told one by one
 Named = tuple[int, str, Outcome]  # (seed, what it was, outcome)
 
@@ -43,7 +44,7 @@ CAMPAIGNS: dict[str, Callable[[Iterable[int], str], Iterable[Named]]] = {
 }
 
 
-def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -> dict[str, Any]:
+def run_campaign(which: str, seeds: Sequence[int], without: str, out: Console) -> dict[str, Any]:
     """Run it; `rows` for the JSON file, `ok` when nothing was missed and nothing stopped without reason."""
     if which not in CAMPAIGNS:
         raise FaultError(f"there is no campaign {which!r} (have {sorted(CAMPAIGNS)})")
@@ -53,6 +54,9 @@ def run_campaign(which: str, seeds: Iterable[int], without: str, out: Console) -
     try:
         for seed, words, outcome in CAMPAIGNS[which](seeds, without):
             _take(table, failing, which, without, (seed, words, outcome), out)
+            if table.cases % max(len(seeds) // PARTS, 1) == 0 and len(seeds) >= MANY:
+                told = f"{table.missed} missed, {table.false_stops} false STOP"
+                out.print(f"{table.cases} of {len(seeds)} cases: {told}", highlight=False)
         cut = False
     except KeyboardInterrupt:
         cut = True
@@ -111,7 +115,7 @@ def _show(table: Table, which: str, without: str, out: Console) -> None:
     out.print(told)
 
 
-def seeds_of(seeds: int, seed: int | None, first: int = 0) -> Iterable[int]:
+def seeds_of(seeds: int, seed: int | None, first: int = 0) -> Sequence[int]:
     """The one that was asked for, or so many from `first` on."""
     return range(first, first + seeds) if seed is None else (seed,)
 

@@ -301,7 +301,7 @@ def lost_surrogate(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expe
     answers = [a for a in trace.jobs.get("respiration", ()) if a.facts.get("state") != "learning"]
     strange = _runs(((a.at_ns, not a.facts.get("usable")) for a in answers), until_ns)
     times = [b.at_ns for a, b in pairwise(trace.breath) if b.usable and not np.array_equal(a.matrix, b.matrix)]
-    away = [(at + GLANCE_NS, to) for at, to in zip(times, [*times[1:], until_ns], strict=True) if to > at + GLANCE_NS]
+    away = [(at + GLANCE_NS, to) for at, to in pairwise([*times, until_ns]) if to > at + GLANCE_NS]
     for runs in (strange, away):
         yield from _lasting("M5", trace.marker, runs, "ALERT", ARMED, 50.0)
 
