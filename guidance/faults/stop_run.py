@@ -25,8 +25,8 @@ from rich.table import Table
 from devices.messages import AnyMessage, Image, Reading, Status
 from devices.openigtlink import OpenIGTLinkLink, encode, to_wire
 from guidance.events import AnyEvent, Arrival
+from guidance.faults.row import Stage
 from guidance.faults.socket_run import READY_S, TRIES, SocketRoom
-from guidance.faults.table import Stage
 from guidance.faults.trouble import busy, slow_disk
 from guidance.safety.phases import Phase
 from guidance.safety.rules import Reaction

@@ -1,68 +1,33 @@
-"""The faults of campaign A as rows: where, what, and how strong (drawn from the case's seed)."""
+"""Faults of tracking, thermometry, the energy device and the wire; how strong is drawn from the case's seed."""
 
-import math
 from collections.abc import Callable
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from devices.messages import Acknowledgement, AnyMessage, Image, Pose
-from devices.quality import Quality
+from guidance.faults.row import (
+    CLOCK_STEP,
+    OPERATOR_STOP,
+    SECOND,
+    FaultRow,
+    Make,
+    Stage,
+    down,
+    drawn,
+    invalid,
+    lasting,
+    nothing,
+    stuck,
+)
 from guidance.faults.spoiler import Active, Moment, Mutation, Spoiled, replaced
 from guidance.faults.wire import SPOILS, Wire
-from guidance.settings import RoomSettings
 
-SECOND = 1_000_000_000
 HOUR = 3600 * SECOND
-GAMMA_HZ_PER_T = 42.577478518e6
-
-
-class Stage(msgspec.Struct, frozen=True):
-    """What a fault needs to know of the room: settings and where the guard lies in the picture."""
-
-    settings: RoomSettings
-    period_ns: int
-    guard_mask: NDArray[np.bool_]
-    way: NDArray[np.float64] | None = None  # (3,) from entry to target, where a robot follows one
-
-    def rad_per_c(self) -> float:
-        """Phase of one degree, by the room's own settings (PRF: gamma alpha B0 TE)."""
-        row = self.settings.thermometry
-        assert row is not None
-        turn = 2 * math.pi * GAMMA_HZ_PER_T * row.field_t * row.alpha_ppm * 1e-6 * row.echo_time_s
-        return turn * row.phase_sign
-
-
-Make = Callable[[Stage, np.random.Generator, int], Active]
-
-
-class FaultRow(msgspec.Struct, frozen=True):
-    """One kind of fault: the link that it acts on and how one of it is made for a start time."""
-
-    name: str
-    link: str  # "" = the service itself
-    make: Make
-    room: str = "campaign"
-    seconds: float = 4.0  # how long its case lasts
-
-
-def _simple(name: str, mutate: Mutation, message: str = "", seconds: float = 3.0) -> Make:
-    def make(stage: Stage, rng: np.random.Generator, start_ns: int) -> Active:
-        return Active(name, start_ns, start_ns + round(seconds * SECOND), mutate, message)
-
-    return make
-
-
-def _nothing(message: AnyMessage, moment: Moment) -> Spoiled:
-    return []
 
 
 def _older(message: AnyMessage, moment: Moment, back: int = 1) -> AnyMessage:
     return moment.history[-back] if len(moment.history) >= back else message
-
-
-# --- tracking ------------------------------------------------------------------------------------
 
 
 def _pose(change: Callable[[NDArray[np.float64], Moment], NDArray[np.float64]]) -> Mutation:
@@ -103,18 +68,6 @@ def _far(matrix: NDArray[np.float64], moment: Moment) -> NDArray[np.float64]:
     return matrix
 
 
-def _hidden(message: AnyMessage, moment: Moment) -> Spoiled:
-    """Not seen, but sent as valid: the last pose under new times."""
-    old = _older(message, moment, moment.count + 1)
-    if not isinstance(message, Pose) or not isinstance(old, Pose):
-        return [(0, message)]
-    return [(0, replaced(message, fixed_from_moving=old.fixed_from_moving))]
-
-
-def _invalid(message: AnyMessage, moment: Moment) -> Spoiled:
-    return [(0, replaced(message, quality=Quality.INVALID) if isinstance(message, Pose) else message)]
-
-
 def _lossy(message: AnyMessage, moment: Moment) -> Spoiled:
     return [] if moment.rng.random() < 0.1 else [(0, message)]
 
@@ -139,13 +92,10 @@ def _stamped(offset_ns: int | None) -> Mutation:
     return mutate
 
 
-# --- thermometry ---------------------------------------------------------------------------------
-
-
 def _pause(low: float, high: float) -> Make:
     def make(stage: Stage, rng: np.random.Generator, start_ns: int) -> Active:
         periods = rng.uniform(low, high)
-        return Active("pause", start_ns, start_ns + round(periods * stage.period_ns), _nothing)
+        return Active("pause", start_ns, start_ns + round(periods * stage.period_ns), nothing)
 
     return make
 
@@ -166,14 +116,6 @@ def _late(factor: float) -> Make:
 
 def _same_again(message: AnyMessage, moment: Moment) -> Spoiled:
     return [(0, _older(message, moment, moment.count + 1))]
-
-
-def _frozen(message: AnyMessage, moment: Moment) -> Spoiled:
-    """The same picture under new number and times."""
-    old = _older(message, moment, moment.count + 1)
-    if not isinstance(message, Image) or not isinstance(old, Image):
-        return [(0, message)]
-    return [(0, replaced(message, pixels=old.pixels))]
 
 
 def _out_of_order(message: AnyMessage, moment: Moment) -> Spoiled:
@@ -285,16 +227,6 @@ def _nan_pixels(message: AnyMessage, moment: Moment) -> Spoiled:
     return [(0, replaced(message, pixels=pixels))]
 
 
-# --- energy device and service -------------------------------------------------------------------
-
-
-def _silent(low_s: float, high_s: float) -> Make:
-    def make(stage: Stage, rng: np.random.Generator, start_ns: int) -> Active:
-        return Active(LINK_DOWN, start_ns, start_ns + round(rng.uniform(low_s, high_s) * SECOND), _nothing, deaf=True)
-
-    return make
-
-
 def _unanswered(change: Callable[[Acknowledgement], Spoiled]) -> Make:
     """STOP is answered wrongly, and the operator presses STOP while it lasts."""
 
@@ -320,7 +252,32 @@ def _wire(kind: str, message: str = "") -> Make:
     return make
 
 
-LINK_DOWN, OPERATOR_STOP, CLOCK_STEP = "link-down", "operator-stop", "clock-step"
+def _other_patient(message: AnyMessage, moment: Moment) -> Spoiled:
+    if not isinstance(message, Image):
+        return [(0, message)]
+    return [(0, replaced(message, tags={**message.tags, "PatientID": "SIM-9999"}))]
+
+
+def _other_tag(tag: str) -> Callable[[np.random.Generator], Mutation]:
+    """The scanner says another echo time or frequency than the room was set for; its pictures look as before."""
+
+    def mutation(rng: np.random.Generator) -> Mutation:
+        by = float(rng.choice([0.5, 0.95, 1.01, 1.3]))
+
+        def mutate(message: AnyMessage, moment: Moment) -> Spoiled:
+            if not isinstance(message, Image) or tag not in message.tags:
+                return [(0, message)]
+            return [(0, replaced(message, tags={**message.tags, tag: f"{by * float(message.tags[tag]):g}"}))]
+
+        return mutate
+
+    return mutation
+
+
+def _only_first(message: AnyMessage, moment: Moment) -> Spoiled:
+    return [(0, message)] if moment.count == 0 else []
+
+
 TRACKING: dict[str, Mutation] = {
     "jump 50 mm": _pose(_jump),
     "sheared": _pose(_shear),
@@ -328,9 +285,8 @@ TRACKING: dict[str, Mutation] = {
     "zero": _pose(_zero),
     "not finite": _pose(_not_finite),
     "far": _pose(_far),
-    "hidden tool repeats its pose": _hidden,
-    "invalid": _invalid,
-    "silent": _nothing,
+    "invalid": invalid,
+    "silent": nothing,
     "10 % loss": _lossy,
     "bursts of 30 lost": _bursts,
     "reordered": _shuffled,
@@ -343,34 +299,41 @@ PICTURES: dict[str, Make] = {
     "pause of 1.4 periods": _late(1.4),
     "pause of 1.6 periods and more": _pause(1.6, 3.0),
     "pause of 3 periods and more": _pause(3.5, 8.0),
-    "repeated frame": _simple("repeat", _same_again),
-    "frozen picture": _simple("frozen", _frozen),
-    "out of order": _simple("order", _out_of_order),
+    "repeated frame": lasting("repeat", mutate=_same_again),
+    "frozen picture": stuck(Image, "pixels"),
+    "out of order": lasting("order", mutate=_out_of_order),
     "one guard voxel hot": _warm("one"),
     "guard hot": _warm("guard"),
     "guard warms": _warm("ramp"),
     "drift step": _warm("everywhere"),
     "no signal": _dark(True),
     "no signal in the guard's slices": _dark(False),
-    "no signal in a third of the picture": _simple("dark third", _dark_part),
-    "phase noise": _simple("noise", _noisy),
+    "no signal in a third of the picture": lasting("dark third", mutate=_dark_part),
+    "phase noise": lasting("noise", mutate=_noisy),
     "patient moved": _moved,
-    "picture of another place": _simple("elsewhere", _elsewhere),
-    "other size": _simple("size", _reshaped),
-    "pixels not finite": _simple("nan", _nan_pixels),
-    "stamps of an hour ago": _simple("stamp", _stamped(-HOUR)),
-    "duplicated frame": _simple("twice", _twice),
+    "picture of another place": lasting("elsewhere", mutate=_elsewhere),
+    "other size": lasting("size", mutate=_reshaped),
+    "pixels not finite": lasting("nan", mutate=_nan_pixels),
+    "stamps of an hour ago": lasting("stamp", mutate=_stamped(-HOUR)),
+    "duplicated frame": lasting("twice", mutate=_twice),
 }
 DEVICE: dict[str, Make] = {
-    "link down for less than its limit": _silent(0.02, 0.2),
-    "link down": _silent(0.3, 1.5),
+    "link down for less than its limit": down(0.02, 0.2),
+    "link down": down(0.3, 1.5),
     "STOP unanswered": _unanswered(lambda answer: []),
     "STOP answered late": _unanswered(lambda answer: [(400_000_000, answer)]),
     "STOP refused": _unanswered(lambda answer: [(0, replaced(answer, done=False))]),
     "STOP of another answered": _unanswered(lambda answer: [(0, replaced(answer, command_id=answer.command_id + 7))]),
 }
+THERMAL: dict[str, Make] = {
+    "images of another patient": lasting("tags", mutate=_other_patient),
+    "another echo time": drawn(_other_tag("EchoTime_s"), "echo time"),
+    "another field": drawn(_other_tag("ImagingFrequency_MHz"), "field"),
+    "last picture is never computed": lasting("hang", 1.2, mutate=_only_first, hangs="guard"),
+}
 CAMPAIGN_FAULTS: tuple[FaultRow, ...] = (
-    *(FaultRow(name, "tracker", _simple(name, mutate)) for name, mutate in TRACKING.items()),
+    *(FaultRow(name, "tracker", lasting(name, mutate=mutate)) for name, mutate in TRACKING.items()),
+    FaultRow("hidden tool repeats its pose", "tracker", stuck(Pose, "fixed_from_moving")),
     *(FaultRow(name, "mr", make) for name, make in PICTURES.items()),
     *(FaultRow(name, "therapy", make) for name, make in DEVICE.items()),
     FaultRow("clock step", "", _step),

@@ -20,9 +20,9 @@ from guidance.events import Act, LinkChange, Loss
 from guidance.faults.kinds import FAULTS, OF_ROOM
 from guidance.faults.oracle import MS, Limits
 from guidance.faults.rooms import BY_NAME, CONSOLE, ROOMS, RoomRow, load
+from guidance.faults.row import CLOCK_STEP, LINK_DOWN, OPERATOR_STOP, SECOND, FaultRow, Stage
 from guidance.faults.score import Finding, Outcome, judge_trace, rules_without
 from guidance.faults.spoiler import Active, SpoiledBench, Spoiler
-from guidance.faults.table import CLOCK_STEP, LINK_DOWN, OPERATOR_STOP, SECOND, FaultRow, Stage
 from guidance.faults.trace import Trace
 from guidance.faults.wire import RECONNECT_NS
 from guidance.safety.phases import Phase
