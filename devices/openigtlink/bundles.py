@@ -1,16 +1,13 @@
 """Poses in bundles: peers that asked for the same kind at the same interval share one packet, made once."""
 
 import asyncio
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 from devices.messages import GuidedPose, Pose
 from devices.openigtlink import answers
 from devices.openigtlink import bodies as b
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from devices.openigtlink.connection import Connection
+from devices.openigtlink.connection import Connection
 
 
 class Wanted(NamedTuple):
@@ -27,7 +24,7 @@ class Feed:
     `coalesced` counts the poses that a newer one took the place of, times the peers: they asked for that.
     """
 
-    def __init__(self, wanted: Wanted, send: "Callable[[Feed, b.Wire], None]") -> None:
+    def __init__(self, wanted: Wanted, send: Callable[["Feed", b.Wire], None]) -> None:
         self.wanted = wanted
         self.members: set[Connection] = set()
         self.coalesced = 0
@@ -62,7 +59,7 @@ class Feed:
 class Feeds:
     """All feeds of a link, and which of its peers get poses one by one."""
 
-    def __init__(self, send: "Callable[[Feed, b.Wire], None]") -> None:
+    def __init__(self, send: Callable[[Feed, b.Wire], None]) -> None:
         self.single: set[Connection] = set()
         self.coalesced = 0  # of feeds that are no more
         self._send = send

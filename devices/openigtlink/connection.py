@@ -2,16 +2,16 @@
 
 import asyncio
 import socket
-from typing import TYPE_CHECKING, cast
+from typing import Protocol, cast
 
+from devices.clock import Clock
 from devices.errors import RemoteProtocolError
+from devices.openigtlink import bodies as b
 from devices.openigtlink.counters import PeerCounters
-from devices.openigtlink.framer import Decoder
+from devices.openigtlink.framer import Budget, Decoder
 from devices.openigtlink.sendqueue import Packet, SendQueue
+from devices.openigtlink.settings import OpenIGTLinkSettings
 from devices.openigtlink.subscriptions import Subscriptions
-
-if TYPE_CHECKING:
-    from devices.openigtlink.link import OpenIGTLinkLink
 
 # Of the kernel, per peer. Left to itself it grows to megabytes: then an image is copied in whole before the peer
 # reads its first byte, which took a third longer, and each peer that never reads would hold that much.
@@ -20,10 +20,24 @@ GONE = "gone before it was let in"
 _KEEP_ALIVE = (("TCP_KEEPIDLE", 1), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 2))  # a dead machine is seen in 3 s
 
 
+class Owner(Protocol):
+    """The link that a connection belongs to, as far as the connection speaks to it."""
+
+    settings: OpenIGTLinkSettings
+    clock: Clock
+    budget: Budget
+
+    def never_met(self, connection: "Connection") -> None: ...
+    def connected(self, connection: "Connection", host: str) -> None: ...
+    def heard(self, connection: "Connection", wire: b.Wire, now_ns: int) -> None: ...
+    def rejected(self, connection: "Connection", fault: RemoteProtocolError) -> None: ...
+    def disconnected(self, connection: "Connection", unsent: int) -> None: ...
+
+
 class Connection(asyncio.BufferedProtocol):
     """A peer on a socket. All decisions that concern more than this peer are the link's."""
 
-    def __init__(self, link: "OpenIGTLinkLink") -> None:
+    def __init__(self, link: Owner) -> None:
         settings = link.settings
         self.link = link
         self.peer = ""
