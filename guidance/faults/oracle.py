@@ -96,7 +96,7 @@ def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
         dose = facts.get(f"{guard}.dose_upper_cem43_min")  # also of what was not seen
         own = trace.guard_limits[guard]
         if isinstance(dose, float) and dose > (own[1] or limits["guard_dose_cem43_min"]):
-            yield Expectation("T1", "T1d", guard, answer.frame_ns, bound_ms, "STOP", ALWAYS, False, answer.at_ns)
+            yield Expectation("T1", "T1d", guard, answer.told_ns, bound_ms, "STOP", ALWAYS, False, answer.at_ns)
         if not facts.get(f"{guard}.known"):
             continue
         voxel = float(facts[f"{guard}.voxel_c"])
@@ -109,7 +109,7 @@ def heat(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
         last_voxel[guard] = voxel
         for rule, excess in over.items():
             if excess > 0:
-                yield Expectation("T1", rule, guard, answer.frame_ns, bound_ms, "STOP", ALWAYS, False, answer.at_ns)
+                yield Expectation("T1", rule, guard, answer.told_ns, bound_ms, "STOP", ALWAYS, False, answer.at_ns)
 
 
 def unseen_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
@@ -130,7 +130,8 @@ def unseen_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expec
         times.append(answer.frame_ns)
         missing = (answer.frame_ns - seen.get(guard, answer.frame_ns)) / period
         if len(times) == 1:
-            yield Expectation("T1", "T1u", guard, times[0], period / 1e6 + 50.0, "HOLD", ARMED, False, answer.at_ns)
+            since, bound_ms = answer.told_ns, period / 1e6 + 50.0
+            yield Expectation("T1", "T1u", guard, since, bound_ms, "HOLD", ARMED, False, answer.at_ns)
         if len(times) > 1 or missing > 1.25:
             optional, bound_ms = len(times) < 3 and missing < 2.75, 3 * period / 1e6 + 50.0
             since = times[0]
@@ -154,7 +155,7 @@ def few_valid(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectati
         share = answer.facts.get("valid_share")
         if isinstance(share, float) and share < limits["thermometry_valid_share"] and _measured(answer):
             yield Expectation(
-                "T4", "T4", trace.thermometry, answer.frame_ns, bound_ms, "HOLD", ARMED, False, answer.at_ns
+                "T4", "T4", trace.thermometry, answer.told_ns, bound_ms, "HOLD", ARMED, False, answer.at_ns
             )
 
 
@@ -170,7 +171,7 @@ def fast_change(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
         if before is not None:
             rate = abs(mean - before[0]) / (max(answer.at_ns - before[1], trace.period_ns) / 1e9)
             if rate > limits["heat_rate_c_per_s"]:
-                since = answer.frame_ns
+                since = answer.told_ns
                 yield Expectation("T4", "T4r", guard, since, bound_ms, "HOLD", ARMED, False, answer.at_ns)
 
 
@@ -181,16 +182,16 @@ def told_states(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
         rule = STATES.get(str(answer.facts.get("state")))
         if rule is not None:
             subject = trace.thermometry
-            yield Expectation(rule[:2], rule, subject, answer.frame_ns, bound_ms, "STOP", ENERGY, False, answer.at_ns)
+            yield Expectation(rule[:2], rule, subject, answer.told_ns, bound_ms, "STOP", ENERGY, False, answer.at_ns)
 
 
 def wrong_settings(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expectation]:
     """T6: at rest, another sequence or shape than planned: told, and nothing is armed while it lasts."""
     bound_ms, since = trace.period_ns / 1e6 + 50.0, 0
-    for answer in [*trace.answers, Answer(until_ns, until_ns, {})]:
+    for answer in [*trace.answers, Answer(until_ns, until_ns, {}, until_ns)]:
         wrong = STATES.get(str(answer.facts.get("state"))) == "T6s"
         if wrong and trace.phase_at(answer.at_ns) not in ENERGY:
-            since = since or answer.frame_ns
+            since = since or answer.told_ns
         elif since:
             yield Expectation("T6", "T6", trace.thermometry, since, bound_ms, "BLOCK", REST, ends_ns=answer.at_ns)
             since = 0

@@ -153,9 +153,8 @@ def told_guards(trace: Trace, limits: Limits, until_ns: int) -> Iterator[Expecta
                 key, rule, limit, effect, phases = ROLES[guard.role]
                 value = abs(mean_c - t0_c) if key == "mean_c" else float(answer.facts[f"{name}.{key}"])
                 if value > limits[limit]:
-                    since_ns = max(answer.frame_ns, answer.at_ns - trace.period_ns)  # a hang is for T1us and T2l
                     bound_ms = trace.period_ns / 1e6 + 50.0
-                    yield Expectation(rule[:2], rule, name, since_ns, bound_ms, effect, phases)
+                    yield Expectation(rule[:2], rule, name, answer.told_ns, bound_ms, effect, phases)
             if mean_c - t0_c > limits["residual_heat_c"] and trace.phase_at(answer.at_ns) not in ENERGY:
                 warm.setdefault(name, answer.at_ns)
             elif name in warm:

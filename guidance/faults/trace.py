@@ -44,6 +44,9 @@ class Answer(msgspec.Struct, frozen=True):
     at_ns: int
     frame_ns: int
     facts: dict[str, Any]
+    told_ns: int = (
+        0  # from when it must act: its frame, or a period before it came (a lane that hangs is for T1us, T2l)
+    )
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
@@ -140,7 +143,9 @@ class Trace:
         elif isinstance(event, Tick):
             self.walls.append((now_ns, event.wall_ns - now_ns))
         elif isinstance(event, JobDone):
-            answer = Answer(now_ns, self._jobs.pop(event.job, 0), {} if event.failed else dict(event.facts))
+            frame_ns = self._jobs.pop(event.job, 0)
+            facts = {} if event.failed else dict(event.facts)
+            answer = Answer(now_ns, frame_ns, facts, max(frame_ns, now_ns - self.period_ns))
             self.jobs.setdefault(event.kind, []).append(answer)
             if event.kind == "thermometry":
                 self.answers.append(answer)

@@ -36,6 +36,8 @@ _ROWS: tuple[tuple[int, int, int, tuple[str, ...], tuple[float, ...]], ...] = (
     (6213, 0, 1, ("robot's pose invalid", "robot's tip jumps aside"), (120.071, 116.053)),
     (863, 0, 1, ("guard's lane hangs", "target about to boil"), (548.088, 628.244)),
     (392, 0, 1, ("guard's lane hangs", "unheated tissue reads wrong"), (611.29, 466.348)),
+    (415, 0, 0, ("another echo time", "last picture is never computed"), (458.343, 293.843)),
+    (2892, 0, 1, ("last picture is never computed", "another echo time"), (149.474, 207.182)),
 )
 _INDEX = {row.name: number for number, row in enumerate(FAULTS)}
 PAST = tuple(

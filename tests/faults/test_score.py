@@ -117,7 +117,7 @@ def test_a_guard_is_not_seen_in_a_picture_of_other_tissue_whatever_was_answered(
         now_ns = NOW + round(at_ms * MS)
         image = Image(name="MR", pixels=noisy, frame="RAS", frame_from_image_mm=np.eye(4), device_time_ns=now_ns)
         trace(Arrival(now_ns=now_ns, link="mr", message=image), [])
-        trace.answers.append(Answer(now_ns + 20 * MS, now_ns, {"state": "ok", f"{guard}.known": True}))
+        trace.answers.append(Answer(now_ns + 20 * MS, now_ns, {"state": "ok", f"{guard}.known": True}, now_ns))
 
     for n in range(8):
         see(200 * n, body)
