@@ -44,9 +44,7 @@ class Answer(msgspec.Struct, frozen=True):
     at_ns: int
     frame_ns: int
     facts: dict[str, Any]
-    told_ns: int = (
-        0  # from when it must act: its frame, or a period before it came (a lane that hangs is for T1us, T2l)
-    )
+    told_ns: int  # from when it must act: its frame, or a period before it came (a lane that hangs is for T2l)
 
 
 class Sample(msgspec.Struct, frozen=True, gc=False):
